@@ -1,0 +1,3 @@
+//! Facts to findings: one file per topic. Nothing here prints or decides what to do.
+
+pub mod control;

@@ -1,0 +1,3 @@
+//! Codes about WAL segments, and directories that archive them.
+
+codes! {}

@@ -1,0 +1,3 @@
+//! Codes about the data directory.
+
+codes! {}

@@ -1,0 +1,55 @@
+//! The table of codes, one file per area.
+//!
+//! A code is never renumbered and never given another meaning; a retired one leaves a hole. Adding one:
+//! a row here and a case in `testdata/cases/` that raises it (a test fails without the case).
+
+use super::Code;
+
+/// Declares the codes of one area, in the order of their numbers, and the list of them.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $severity:ident, $title:literal,
+        means $meaning:literal, next $advice:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub static $name: &crate::finding::Code = &crate::finding::Code {
+                id: $id,
+                severity: crate::finding::Severity::$severity,
+                title: $title,
+                meaning: $meaning,
+                advice: $advice,
+            };
+        )*
+        pub(super) static ALL: &[&crate::finding::Code] = &[$($name),*];
+    };
+}
+
+pub mod arc;
+pub mod ctl;
+pub mod dir;
+pub mod pag;
+pub mod tli;
+
+/// A group of codes about one thing.
+#[derive(Debug)]
+pub struct Area {
+    /// First part of the codes' identifiers.
+    pub name: &'static str,
+    /// What it is about.
+    pub title: &'static str,
+    /// Its codes by number.
+    pub codes: &'static [&'static Code],
+}
+
+/// Every area, by name.
+pub static AREAS: &[Area] = &[
+    Area { name: "ARC", title: "WAL segments and archives", codes: arc::ALL },
+    Area { name: "CTL", title: "pg_control", codes: ctl::ALL },
+    Area { name: "DIR", title: "the data directory", codes: dir::ALL },
+    Area { name: "PAG", title: "data pages", codes: pag::ALL },
+    Area { name: "TLI", title: "timelines", codes: tli::ALL },
+];
+
+/// The code with this identifier, in any case of letters.
+pub fn find_code(id: &str) -> Option<&'static Code> {
+    AREAS.iter().flat_map(|area| area.codes).copied().find(|code| code.id.eq_ignore_ascii_case(id))
+}

@@ -1,0 +1,3 @@
+//! Codes about data pages.
+
+codes! {}

@@ -1,0 +1,3 @@
+//! Codes about timelines and their history files.
+
+codes! {}

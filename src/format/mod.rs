@@ -1,0 +1,6 @@
+//! Bytes to structs. No files, no judgement, no printing.
+//!
+//! A fixed structure fails to read in one way only, [`reader::Truncated`]; whether its content makes
+//! sense is for `check` to say, so that a broken structure is still shown field by field.
+
+pub mod reader;

@@ -1,0 +1,173 @@
+//! The only code that turns bytes into integers: bounds-checked, in either byte order, with the
+//! alignment of the C compiler that laid the structure out.
+//!
+//! Fields are read in disk order and every read names its field, so that a short input says which
+//! field is cut off and a changed byte says which field it hit. Alignment is relative to the start of
+//! the reader's bytes.
+
+use std::ops::Range;
+
+/// How the machine that wrote the bytes lays out its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abi {
+    /// Most significant byte first?
+    pub big_endian: bool,
+    /// Alignment of 8-byte values: 8, or 4 on 32-bit x86.
+    pub align8: usize,
+}
+
+impl Abi {
+    /// x86-64, 64-bit ARM and everything else that is common.
+    pub const LITTLE_64: Abi = Abi { big_endian: false, align8: 8 };
+    /// s390x and old PowerPC.
+    pub const BIG_64: Abi = Abi { big_endian: true, align8: 8 };
+    /// 32-bit x86, where 8-byte values are aligned to 4.
+    pub const I386: Abi = Abi { big_endian: false, align8: 4 };
+}
+
+/// The bytes ran out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} needs bytes {at}..{}, but there are only {have}", at + need)]
+pub struct Truncated {
+    /// The field that is not whole.
+    pub field: &'static str,
+    /// Offset at which it would start.
+    pub at: usize,
+    /// Its size.
+    pub need: usize,
+    /// Bytes that there are in all.
+    pub have: usize,
+}
+
+/// One field as it lies in the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// PostgreSQL's name of the member.
+    pub name: &'static str,
+    /// Its bytes.
+    pub bytes: Range<usize>,
+}
+
+/// A cursor over one structure.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    abi: Abi,
+    fields: Vec<Field>,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte.
+    pub fn new(bytes: &'a [u8], abi: Abi) -> Reader<'a> {
+        Reader { bytes, at: 0, abi, fields: Vec::new() }
+    }
+
+    /// Offset of the next byte.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// The layout rules in force.
+    pub fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// Every field read so far, in disk order.
+    pub fn into_fields(self) -> Vec<Field> {
+        self.fields
+    }
+
+    /// Skips to a multiple of `alignment` (a power of two).
+    pub fn align(&mut self, alignment: usize) {
+        self.at = self.at.next_multiple_of(alignment);
+    }
+
+    /// Skips to where a structure that holds 8-byte values starts or ends.
+    pub fn align8(&mut self) {
+        self.align(self.abi.align8);
+    }
+
+    /// The next `N` bytes as they are.
+    pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Truncated> {
+        let truncated = Truncated { field, at: self.at, need: N, have: self.bytes.len() };
+        let rest = self.bytes.get(self.at..).ok_or_else(|| truncated.clone())?;
+        let found = rest.first_chunk::<N>().ok_or(truncated)?;
+        self.fields.push(Field { name: field, bytes: self.at..self.at + N });
+        self.at += N;
+        Ok(*found)
+    }
+
+    /// One byte.
+    pub fn u8(&mut self, field: &'static str) -> Result<u8, Truncated> {
+        Ok(u8::from_ne_bytes(self.array(field)?))
+    }
+
+    /// Two bytes, aligned to two.
+    pub fn u16(&mut self, field: &'static str) -> Result<u16, Truncated> {
+        self.align(2);
+        let bytes = self.array(field)?;
+        Ok(if self.abi.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    /// Four bytes, aligned to four.
+    pub fn u32(&mut self, field: &'static str) -> Result<u32, Truncated> {
+        self.align(4);
+        let bytes = self.array(field)?;
+        Ok(if self.abi.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    /// Four bytes with a sign, aligned to four.
+    pub fn i32(&mut self, field: &'static str) -> Result<i32, Truncated> {
+        Ok(self.u32(field)? as i32)
+    }
+
+    /// Eight bytes, aligned as the ABI aligns them.
+    pub fn u64(&mut self, field: &'static str) -> Result<u64, Truncated> {
+        self.align8();
+        let bytes = self.array(field)?;
+        Ok(if self.abi.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+    }
+
+    /// Eight bytes with a sign, aligned as the ABI aligns them.
+    pub fn i64(&mut self, field: &'static str) -> Result<i64, Truncated> {
+        Ok(self.u64(field)? as i64)
+    }
+
+    /// A double, aligned as the ABI aligns it.
+    pub fn f64(&mut self, field: &'static str) -> Result<f64, Truncated> {
+        Ok(f64::from_bits(self.u64(field)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_byte_orders_and_alignments() {
+        let bytes = [1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0];
+        let mut little = Reader::new(&bytes, Abi::LITTLE_64);
+        assert_eq!(little.u8("a"), Ok(1));
+        assert_eq!(little.u32("b"), Ok(0x200));
+        assert_eq!(little.u64("c"), Ok(0x3_0000_0000));
+        let fields = little.into_fields();
+        assert_eq!(fields[1], Field { name: "b", bytes: 4..8 });
+        assert_eq!(fields[2], Field { name: "c", bytes: 8..16 });
+
+        let mut i386 = Reader::new(&bytes, Abi::I386);
+        i386.u32("a").unwrap();
+        assert_eq!(i386.u64("b"), Ok(0x200));
+        let mut big = Reader::new(&bytes, Abi::BIG_64);
+        assert_eq!(big.u16("a"), Ok(0x100));
+    }
+
+    #[test]
+    fn running_out_names_the_field_and_the_numbers() {
+        let mut reader = Reader::new(&[0; 6], Abi::LITTLE_64);
+        reader.u32("first").unwrap();
+        let error = reader.u64("second").unwrap_err();
+        assert_eq!(error, Truncated { field: "second", at: 8, need: 8, have: 6 });
+        assert_eq!(error.to_string(), "second needs bytes 8..16, but there are only 6");
+    }
+}

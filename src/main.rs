@@ -1,0 +1,5 @@
+//! The command `pgforensic`: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    pgforensic::cli::main()
+}

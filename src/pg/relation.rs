@@ -1,0 +1,135 @@
+//! Names of relation files, and which block of a fork a place in a file is.
+//!
+//! ```text
+//! base/5/16384          main fork, first segment       t12_16384   temporary
+//! base/5/16384.3        segment 3: blocks 393216..     16384_fsm, _vm, _init   other forks
+//! ```
+//!
+//! Source: common/relpath.c, `RELSEG_SIZE` in pg_config.h, storage/smgr/md.c.
+
+use super::{BlockNumber, Oid};
+
+/// Blocks in one segment file of a default build (1 GB of 8 kB blocks).
+pub const RELSEG_SIZE: u32 = 131_072;
+
+/// `ForkNumber`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ForkNumber {
+    /// The data themselves.
+    Main,
+    /// Free space map: a cache, rebuilt by VACUUM.
+    Fsm,
+    /// Visibility map: can be dropped and rebuilt.
+    Vm,
+    /// Template of an unlogged relation, copied over the main fork after a crash.
+    Init,
+}
+
+impl ForkNumber {
+    /// As in file names and in the server's messages: `main`, `fsm`, `vm`, `init`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ForkNumber::Main => "main",
+            ForkNumber::Fsm => "fsm",
+            ForkNumber::Vm => "vm",
+            ForkNumber::Init => "init",
+        }
+    }
+}
+
+/// The name of one file of a relation, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelFileName {
+    /// `relfilenode` (16+: relfilenumber).
+    pub relnumber: Oid,
+    /// Which fork.
+    pub fork: ForkNumber,
+    /// Segment within the fork: 0 has no suffix.
+    pub segment: u32,
+    /// Owned by one session and removed with it (`t<backend>_<number>`).
+    pub temporary: bool,
+}
+
+impl RelFileName {
+    /// Takes a name apart as the server does: no leading zeros, a segment from 1, known forks only.
+    pub fn parse(name: &str) -> Option<RelFileName> {
+        let (name, temporary) = match name.strip_prefix('t') {
+            Some(rest) => {
+                let (backend, rest) = rest.split_once('_')?;
+                // 17 and later number their processes from 0.
+                if backend != "0" {
+                    decimal(backend)?;
+                }
+                (rest, true)
+            }
+            None => (name, false),
+        };
+        let (name, segment) = match name.split_once('.') {
+            Some((name, segment)) => (name, decimal(segment)?),
+            None => (name, 0),
+        };
+        let (number, fork) = match name.split_once('_') {
+            None => (name, ForkNumber::Main),
+            Some((number, "fsm")) => (number, ForkNumber::Fsm),
+            Some((number, "vm")) => (number, ForkNumber::Vm),
+            Some((number, "init")) => (number, ForkNumber::Init),
+            Some(_) => return None,
+        };
+        Some(RelFileName { relnumber: decimal(number)?, fork, segment, temporary })
+    }
+
+    /// Block number in the fork of the `index`th page of this file; `None` past the 32-bit limit.
+    pub fn block(self, index: u64) -> Option<BlockNumber> {
+        let first = u64::from(self.segment) * u64::from(RELSEG_SIZE);
+        BlockNumber::try_from(first.checked_add(index)?).ok()
+    }
+}
+
+/// A decimal number from 1 on without leading zeros.
+fn decimal(digits: &str) -> Option<u32> {
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_form() {
+        let plain =
+            |relnumber, fork, segment| Some(RelFileName { relnumber, fork, segment, temporary: false });
+        assert_eq!(RelFileName::parse("16384"), plain(16384, ForkNumber::Main, 0));
+        assert_eq!(RelFileName::parse("16384_fsm.2"), plain(16384, ForkNumber::Fsm, 2));
+        assert_eq!(RelFileName::parse("1_vm"), plain(1, ForkNumber::Vm, 0));
+        assert_eq!(RelFileName::parse("16384_init"), plain(16384, ForkNumber::Init, 0));
+        let temporary = RelFileName::parse("t0_17000.1").unwrap();
+        assert!(temporary.temporary && temporary.segment == 1);
+        for other in [
+            "",
+            "0",
+            "016384",
+            "16384.0",
+            "16384.01",
+            "16384_foo",
+            "16384.",
+            "PG_VERSION",
+            "t_1",
+            "4294967296",
+            "16384_fsm_vm",
+            "-1",
+            "pgsql_tmp",
+        ] {
+            assert_eq!(RelFileName::parse(other), None, "{other}");
+        }
+    }
+
+    /// "invalid page in block 5869177 of relation base/17291/17420": a published log line.
+    #[test]
+    fn the_block_of_a_place() {
+        let file = RelFileName::parse("17420.44").unwrap();
+        assert_eq!(file.block(102_009), Some(5_869_177));
+        let last = RelFileName { segment: 32_768, ..file };
+        assert_eq!(last.block(0), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Streams over many files that survive damage: a bad piece is an item, not the end.
