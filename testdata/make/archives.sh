@@ -131,7 +131,7 @@ do_mixed() {
     tar -xf "$OUT/unbroken.tar.zst"; mv unbroken mixed; cd mixed
     local s; mapfile -t s < <(find . -type f -printf '%f\n' | grep -E '^[0-9A-F]{24}$' | sort)
     gzip -9n "${s[0]}"
-    lz4 -q --rm "${s[1]}"
+    lz4 -q --rm "${s[1]}" "${s[1]}.lz4"
     zstd -q --rm "${s[2]}"
     bzip2 "${s[3]}"
     xz -k "${s[4]}"                                                     # beside the plain one
@@ -144,30 +144,29 @@ do_mixed() {
 # PGDATA of a server that crashed while its archive_command failed, with recycled segments of the future.
 pg_wal() {   # MAJOR
     set_major "$1"; scratch "pw$1"; as_pg mkdir archive
-    local name=pg$1-pg_wal redo d
+    local name=pg$1-pg_wal redo tli d
     init c --data-checksums --wal-segsize=1; archiving c
     printf '%s\n' "archive_command = 'test ! -f ../full && cp %p ../archive/%f'" 'min_wal_size = 14MB' 'max_wal_size = 20MB' | conf c
     start c; table
     if [ "$1" = 18 ]; then   # on timeline 2
         stop c; as_pg touch c/standby.signal; start c; as_pg "$B/pg_ctl" -D c -w promote >/dev/null; out_of_recovery
     fi
-    fill 4500; switch
-    sql -c checkpoint; fill 200; switch; sql -c checkpoint; sleep 1; sql -c checkpoint
-    as_pg touch full
-    fill 5200
-    sql -c checkpoint; fill 300
-    sleep 1
+    fill 9000; sleep 1
+    sql -c checkpoint; switch; sleep 1; sql -c checkpoint      # archived segments get future names
+    fill 2200; sleep 2                                          # archived, .done
+    as_pg touch full; fill 4200; sleep 1                        # .ready
     stop c immediate
     mkdir "$name"
     for d in $(cd c; find . -type d | grep -vE '/base/|pg_wal/'); do mkdir -p "$name/$d"; done
     mkdir -p "$name/base"
     cp -a c/PG_VERSION "$name/"; cp -a c/global/pg_control "$name/global/"; rm -r "$name/pg_wal"; cp -a c/pg_wal "$name/"
-    redo=$(as_pg "$B/pg_controldata" -D c | sed -n "s/^Latest checkpoint's REDO WAL file: *//p")
+    redo=$(as_pg "$B/pg_controldata" -D c | sed -n "s/^Latest checkpoint's REDO location: *//p")
+    tli=$(as_pg "$B/pg_controldata" -D c | sed -n "s/^Latest checkpoint's TimeLineID: *//p")
     chown -R "$(stat -c %U "$W")" "$name"
     ship "$name"
     {
-        echo "# pg_waldump of the same major from the REDO segment $redo: its last records and its message"
-        (as_pg "$B/pg_waldump" -p "$name/pg_wal" "$redo" >all 2>err || true; tail -n 3 all; cat err)
+        echo "# pg_waldump of the same major from the REDO location $redo on timeline $tli: its last records and its message"
+        (as_pg "$B/pg_waldump" -p "$name/pg_wal" -t "$tli" -s "$redo" >all 2>err || true; tail -n 3 all; cat err)
         echo "# what that major's pg_controldata says"
         as_pg "$B/pg_controldata" -D "$name"
     } >"$OUT/$name.end.txt"
@@ -188,8 +187,10 @@ do_big_segments() {
     # shellcheck disable=SC2012
     rm "archive/$(ls archive | head -1)"
     mv archive big-segments-1024
-    ship big-segments-1024      # for the oracle's words; then compressed one by one
-    zstd -q -19 --rm big-segments-1024/*
+    ship big-segments-1024      # for the oracle's words; then the first with zstd, the second with bzip2
+    local f n=0; for f in big-segments-1024/*; do
+        case $((n++)) in 0) zstd -q -19 --rm "$f" ;; 1) bzip2 "$f" ;; *) rm "$f" ;; esac
+    done
     pack "$OUT/big-segments-1024.tar.zst" . big-segments-1024; finish
 }
 
