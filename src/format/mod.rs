@@ -3,4 +3,6 @@
 //! A fixed structure fails to read in one way only, [`reader::Truncated`]; whether its content makes
 //! sense is for `check` to say, so that a broken structure is still shown field by field.
 
+pub mod checkpoint;
+pub mod control;
 pub mod reader;
