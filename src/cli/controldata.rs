@@ -1,16 +1,265 @@
-//! `pgforensic controldata`.
-use super::{Common, Failure};
-use crate::report::Status;
+//! `pgforensic controldata`: standard output is what the major's own pg_controldata prints; what it means
+//! goes to standard error, the verdict first.
 
-/// Show pg_control as pg_controldata does, and say what it means
+mod lines;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use self::lines::{Context, Line};
+use super::{Common, Failure};
+use crate::check::control::{check_control, check_control_in_directory, control_verdict};
+use crate::check::control_diff::diff_verdict;
+use crate::check::directory::check_directory;
+use crate::finding::{Coverage, Finding, Findings, Place, ctl};
+use crate::format::control::{CONTROL_FILE_SIZE, Detected};
+use crate::pg::time::local_zone;
+use crate::pg::{Major, WalSegSize};
+use crate::report::{Cell, Fact, Format, Report, Section, Status, cell_text};
+use crate::scan::control::{ControlScan, Surroundings, scan_control};
+use crate::source::Error;
+use crate::source::pgdata::DataDirectory;
+
+/// Show pg_control as the major's own pg_controldata does, and say what it means
+///
+/// Standard output is byte for byte that of pg_controldata of the major that wrote the file; the verdict and
+/// findings go to standard error. The major is found in the bytes.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  pgforensic controldata /var/lib/postgresql/data
+  pgforensic controldata --file /tmp/copy-of-pg_control
+  pgforensic controldata /data/primary --diff /data/standby
+  pgforensic controldata --format json | jq .control.redo_wal_file")]
 pub(super) struct Arguments {
+    /// The data directory
+    #[arg(value_name = "PGDATA", env = "PGDATA", conflicts_with = "file")]
+    pgdata: Option<PathBuf>,
+    /// The data directory, as pg_controldata takes it
+    #[arg(short = 'D', long = "pgdata", value_name = "PGDATA", conflicts_with = "file")]
+    pgdata_option: Option<PathBuf>,
+    /// A control file by itself, wherever it lies
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Compare with another data directory or control file: the same cluster, and which is ahead?
+    #[arg(long, value_name = "OTHER")]
+    diff: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
 
+/// A control file with or without its data directory.
+struct Target {
+    path: PathBuf,
+    directory: Option<(DataDirectory, Surroundings)>,
+}
+
+impl Target {
+    fn directory(root: &Path) -> Target {
+        let directory = DataDirectory::new(root);
+        let surroundings = Surroundings::scan(&directory);
+        Target { path: directory.control_path(), directory: Some((directory, surroundings)) }
+    }
+
+    fn file(path: &Path) -> Target {
+        Target { path: path.to_owned(), directory: None }
+    }
+
+    fn surroundings(&self) -> Option<&Surroundings> {
+        self.directory.as_ref().map(|(_, surroundings)| surroundings)
+    }
+
+    fn scan(&self) -> Result<ControlScan, Error> {
+        scan_control(&self.path, self.surroundings().and_then(Surroundings::major))
+    }
+}
+
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        Err(Failure::Usage("not yet".into()))
+        let target = match (&self.file, self.pgdata_option.as_ref().or(self.pgdata.as_ref())) {
+            (Some(file), _) => Target::file(file),
+            (None, Some(root)) if root.is_file() => Target::file(root),
+            (None, Some(root)) => {
+                // A path that does not exist is a typing error, not a broken cluster.
+                std::fs::read_dir(root).map_err(Error::at(root, "open directory"))?;
+                Target::directory(root)
+            }
+            (None, None) => {
+                let message = "no data directory: name one, or set PGDATA, or give --file";
+                return Err(Failure::Usage(message.to_owned()));
+            }
+        };
+        match &self.diff {
+            Some(other) => self.diff(&target, other),
+            None => self.show(&target),
+        }
     }
+
+    fn show(&self, target: &Target) -> Result<Status, Failure> {
+        let mut findings = Findings::keeping_all(self.common.all);
+        let mut coverage = Coverage::default();
+        if let Some((directory, facts)) = &target.directory {
+            check_directory(directory, facts, &mut findings);
+            for error in &facts.unreadable {
+                coverage.fail(&error.path, error.to_string());
+            }
+        }
+        let scan = match target.scan() {
+            Ok(scan) => scan,
+            Err(error) => return self.unreadable(target, error, findings, coverage),
+        };
+        coverage.files += 1;
+        coverage.bytes += scan.bytes.len() as u64;
+        check_control(&scan, &mut findings);
+        if let Some((directory, facts)) = &target.directory {
+            check_control_in_directory(&scan, directory, facts, &mut findings);
+        }
+        let verdict = control_verdict(&scan, target.surroundings(), &findings);
+        let context = Context::new(&scan.detected, local_zone());
+        let sections = if scan.length == 0 { Vec::new() } else { vec![control_section(&scan, &context)] };
+        let report = self.report(vec![target.path.clone()], verdict, findings, coverage, sections);
+        match self.common.format {
+            Format::Text => {
+                report.print_assessment(&mut io::stderr().lock())?;
+                if scan.length > 0 {
+                    print_lines(&scan, &context, &mut io::stdout().lock())?;
+                }
+                Ok(report.status(self.common.fail_on.into()))
+            }
+            Format::Json | Format::Nagios => self.common.print(&report),
+        }
+    }
+
+    /// The file cannot be read: the one case without fields.
+    fn unreadable(
+        &self,
+        target: &Target,
+        error: Error,
+        mut findings: Findings,
+        mut coverage: Coverage,
+    ) -> Result<Status, Failure> {
+        let verdict = if error.is_not_found() {
+            let finding = Finding::new(ctl::MISSING, Place::path(&target.path), error.to_string());
+            findings.push(finding.differs("file size in bytes", "no file", CONTROL_FILE_SIZE));
+            "pg_control is missing: no server can start on this data directory"
+        } else {
+            "pg_control cannot be read"
+        };
+        coverage.fail(&target.path, error.to_string());
+        let report =
+            self.report(vec![target.path.clone()], verdict.to_owned(), findings, coverage, Vec::new());
+        if self.common.format == Format::Text {
+            report.print_assessment(&mut io::stderr().lock())?;
+            return Ok(report.status(self.common.fail_on.into()));
+        }
+        self.common.print(&report)
+    }
+
+    fn diff(&self, target: &Target, other: &Path) -> Result<Status, Failure> {
+        let other = if other.is_dir() { Target::directory(other) } else { Target::file(other) };
+        let (ours, theirs) = (target.scan()?, other.scan()?);
+        let mut findings = Findings::keeping_all(self.common.all);
+        let verdict = diff_verdict(&ours, &theirs, &mut findings);
+        let coverage = Coverage {
+            files: 2,
+            bytes: (ours.bytes.len() + theirs.bytes.len()) as u64,
+            ..Coverage::default()
+        };
+        let subject = vec![target.path.clone(), other.path.clone()];
+        let sections = vec![difference_section(&ours.detected, &theirs.detected)];
+        self.common.print(&self.report(subject, verdict, findings, coverage, sections))
+    }
+
+    fn report(
+        &self,
+        subject: Vec<PathBuf>,
+        verdict: String,
+        findings: Findings,
+        coverage: Coverage,
+        sections: Vec<Section>,
+    ) -> Report {
+        Report { command: "controldata", subject, verdict, findings, coverage, sections }
+    }
+}
+
+/// Is the field whole in the file? What is not was read as zeros.
+fn is_there(detected: &Detected, line: &Line) -> bool {
+    let fields = detected.layout.fields();
+    fields.iter().find(|field| field.name == line.field).is_none_or(|field| field.bytes.end <= detected.have)
+}
+
+fn control_section(scan: &ControlScan, context: &Context) -> Section {
+    let detected = &scan.detected;
+    let mut facts = vec![
+        fact("major", "PostgreSQL major", Cell::from(detected.major().map(|major| major.version().number))),
+        fact("crc_correct", "CRC correct", Cell::Flag(detected.crc_is_right())),
+        fact("crc_stored", "CRC stored", format!("{:08X}", detected.stored_crc).into()),
+        fact("crc_calculated", "CRC calculated", format!("{:08X}", detected.calculated_crc).into()),
+        fact(
+            "byte_order",
+            "Byte order",
+            if detected.layout.abi.big_endian { "big" } else { "little" }.into(),
+        ),
+    ];
+    facts.extend(Line::of(context).map(|line| {
+        let there = is_there(detected, line);
+        let value = if there { line.value(&detected.control, context) } else { Cell::None };
+        fact(line.key, line.heading(), value)
+    }));
+    Section::Facts { key: "control", heading: "pg_control", facts }
+}
+
+fn fact(key: &'static str, heading: &str, value: Cell) -> Fact {
+    Fact { key, heading: heading.to_owned(), value }
+}
+
+/// Only what differs, in pg_controldata's words.
+fn difference_section(ours: &Detected, theirs: &Detected) -> Section {
+    let contexts = [ours, theirs].map(|detected| Context::new(detected, local_zone()));
+    let [our_context, their_context] = &contexts;
+    let mut rows = Vec::new();
+    for line in Line::of(our_context) {
+        let our_value = line.value(&ours.control, our_context);
+        let their_value = line.value(&theirs.control, their_context);
+        if our_value != their_value {
+            rows.push(vec![line.heading().into(), our_value, their_value]);
+        }
+    }
+    let columns = vec![("field", "Field"), ("first", "First"), ("other", "Other")];
+    Section::Table { key: "differences", heading: "Differences", columns, rows }
+}
+
+/// pg_controldata's own output, its warnings included where its major prints them on standard output.
+fn print_lines(scan: &ControlScan, context: &Context, out: &mut dyn Write) -> io::Result<()> {
+    let detected = &scan.detected;
+    let mut text = String::new();
+    // 17 moved the warnings to standard error.
+    if detected.notation() < Major::V17 && !detected.crc_is_right() {
+        text.push_str(
+            "WARNING: Calculated CRC checksum does not match value stored in file.\n\
+             Either the file is corrupt, or it has a different layout than this program\n\
+             is expecting.  The results below are untrustworthy.\n\n",
+        );
+    }
+    let seg_size = detected.control.xlog_seg_size;
+    let with_size_warning = Major::V11..Major::V17;
+    if with_size_warning.contains(&detected.notation()) && WalSegSize::new(seg_size.into()).is_none() {
+        let unit = if seg_size == 1 { "byte" } else { "bytes" };
+        text.push_str(&format!(
+            "WARNING: invalid WAL segment size\n\
+             The WAL segment size stored in the file, {seg_size} {unit}, is not a power of two\n\
+             between 1 MB and 1 GB.  The file is corrupt and the results below are\n\
+             untrustworthy.\n\n"
+        ));
+    }
+    for line in Line::of(context) {
+        let value = if is_there(detected, line) {
+            cell_text(&line.value(&detected.control, context))
+        } else {
+            format!("(not in the file, which ends at byte {})", detected.have)
+        };
+        text.push_str(&line.text(&value));
+        text.push('\n');
+    }
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }

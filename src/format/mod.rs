@@ -5,4 +5,5 @@
 
 pub mod checkpoint;
 pub mod control;
+pub mod postmaster_pid;
 pub mod reader;

@@ -16,6 +16,7 @@ use crate::finding::{Coverage, Findings, Severity};
 use crate::pg::{Lsn, Major};
 
 pub use escape::escape;
+pub use text::cell_text;
 
 /// The first line, in WAL-G's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

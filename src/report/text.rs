@@ -21,7 +21,7 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 pub(super) fn print_assessment(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     print_verdict_and_findings(report, out)?;
-    print_coverage(&report.coverage, out)
+    if report.coverage.complete() { Ok(()) } else { print_coverage(&report.coverage, out) }
 }
 
 fn print_verdict_and_findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -141,7 +141,7 @@ fn print_section(section: &Section, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// A value as people read it.
-fn cell_text(cell: &Cell) -> String {
+pub fn cell_text(cell: &Cell) -> String {
     match cell {
         Cell::None => "-".to_owned(),
         Cell::Text(text) => text.clone(),

@@ -1,1 +1,3 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
+
+pub mod control;

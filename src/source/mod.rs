@@ -1,6 +1,8 @@
 //! Where bytes come from. Read-only, always: nothing here can open a file for writing.
 
 pub mod file;
+pub mod pgdata;
+pub mod process;
 
 use std::io;
 use std::path::{Path, PathBuf};
