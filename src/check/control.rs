@@ -82,6 +82,7 @@ pub fn control_verdict(scan: &ControlScan, facts: Option<&Surroundings>, finding
     // What outweighs the state, worst first.
     let outweighs = [
         (ctl::FIRST_SEGMENT_MISSING, "; but that WAL segment is missing: the server will not start"),
+        (ctl::UNKNOWN_VERSION, "; but no PostgreSQL from 10 to 19 writes this version number"),
         (ctl::PLANTED_CHECKPOINT, "; but the checkpoint is pgBackRest's 0/DEAD, which needs backup_label"),
         (ctl::PG_VERSION_DIFFERS, "; but PG_VERSION names another major"),
         (ctl::IMPOSSIBLE_VALUE, "; but it has values that no server writes"),
@@ -125,9 +126,15 @@ fn check_size(scan: &ControlScan, findings: &mut Findings) -> bool {
         ));
         return false;
     }
-    if scan.bytes.iter().all(|byte| *byte == 0) {
+    let zeros = scan.bytes.iter().take_while(|byte| **byte == 0).count();
+    if zeros >= size.min(scan.bytes.len()) {
         let finding = Finding::new(ctl::ZEROS, at(), "control file contains only zeros");
-        findings.push(finding.measured("zero bytes from the start", scan.bytes.len()));
+        findings.push(
+            finding
+                .differs("zero bytes from the start", zeros, 0)
+                .measured("file size in bytes", scan.length),
+        );
+        check_trailing_data(scan, findings);
         return false;
     }
     if scan.detected.have < size {
@@ -246,8 +253,8 @@ fn check_crc(scan: &ControlScan, findings: &mut Findings) {
     )
     .differs(
         "CRC",
-        format!("stored {:08X}", detected.stored_crc),
-        format!("calculated {:08X}", detected.calculated_crc),
+        format!("{:08X} stored", detected.stored_crc),
+        format!("{:08X} as calculated", detected.calculated_crc),
     );
 
     let flips = flipped_bits(&scan.bytes, layout);
@@ -600,7 +607,7 @@ fn check_versions(
     let wanted = major.tablespace_directory();
     for tablespace in &facts.tablespaces {
         let Ok(found) = &tablespace.version_directories else { continue };
-        if !found.iter().any(|name| *name == wanted) {
+        if !found.contains(&wanted) {
             let headline = format!("\"{}\" has no directory {wanted}", name_of(&tablespace.path));
             let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
             findings.push(

@@ -137,6 +137,10 @@ impl Arguments {
         mut findings: Findings,
         mut coverage: Coverage,
     ) -> Result<Status, Failure> {
+        // A file named by itself may be a typing error; in a data directory its absence is a finding.
+        if target.directory.is_none() {
+            return Err(error.into());
+        }
         let verdict = if error.is_not_found() {
             let finding = Finding::new(ctl::MISSING, Place::path(&target.path), error.to_string());
             findings.push(finding.differs("file size in bytes", "no file", CONTROL_FILE_SIZE));

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::format::control::{ControlFile, Detected};
 use crate::pg::time::{ctime, rfc3339};
-use crate::pg::{Lsn, Major, WalFileName, WalSegSize};
+use crate::pg::{Lsn, Major, WalFileName};
 use crate::report::Cell;
 
 /// One line of pg_controldata's output.
@@ -92,11 +92,12 @@ fn by_value(value: u8) -> Cell {
 
 fn redo_wal_file(control: &ControlFile) -> Cell {
     let copy = &control.check_point_copy;
-    match WalSegSize::new(control.xlog_seg_size.into()) {
-        Some(size) => WalFileName::new(copy.this_timeline, size.segno(copy.redo), size).to_string().into(),
-        // What pg_controldata prints when it cannot divide by the segment size.
-        None => "???".into(),
-    }
+    let size = u64::from(control.xlog_seg_size);
+    // pg_controldata computes with sizes that no server can have, and gives up only where it cannot divide.
+    let Some(per_log) = (1_u64 << 32).checked_div(size) else { return "???".into() };
+    let segno = copy.redo.0 / size;
+    let (log, seg) = ((segno / per_log) as u32, (segno % per_log) as u32);
+    WalFileName { timeline: copy.this_timeline, log, seg }.to_string().into()
 }
 
 fn next_xid(control: &ControlFile) -> Cell {
@@ -104,12 +105,13 @@ fn next_xid(control: &ControlFile) -> Cell {
     Cell::Text(format!("{}:{}", xid >> 32, xid as u32))
 }
 
-fn wal_level(control: &ControlFile) -> Cell {
+fn wal_level(control: &ControlFile, context: &Context) -> Cell {
     let name = match control.wal_level {
         0 => "minimal",
         1 => "replica",
         2 => "logical",
-        _ => return spelled(number(control.wal_level), "unrecognized \"wal_level\""),
+        other if context.major >= Major::V17 => return spelled(number(other), "unrecognized \"wal_level\""),
+        other => return spelled(number(other), "unrecognized wal_level"),
     };
     name.into()
 }
@@ -167,7 +169,7 @@ const LINES: &[Line] = &[
     line!(ALL, "Backup start location:", "backup_start_lsn", "backupStartPoint", |c, x| x.lsn(c.backup_start_point)),
     line!(ALL, "Backup end location:", "backup_end_lsn", "backupEndPoint", |c, x| x.lsn(c.backup_end_point)),
     line!(ALL, "End-of-backup record required:", "end_of_backup_record_required", "backupEndRequired", |c, _| flag(c.backup_end_required, "yes", "no")),
-    line!(ALL, "wal_level setting:", "wal_level", "wal_level", |c, _| wal_level(c)),
+    line!(ALL, "wal_level setting:", "wal_level", "wal_level", |c, x| wal_level(c, x)),
     line!(ALL, "wal_log_hints setting:", "wal_log_hints", "wal_log_hints", |c, _| on_off(c.wal_log_hints)),
     line!(ALL, "max_connections setting:", "max_connections", "MaxConnections", |c, _| number(c.max_connections)),
     line!(ALL, "max_worker_processes setting:", "max_worker_processes", "max_worker_processes", |c, _| number(c.max_worker_processes)),
