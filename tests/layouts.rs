@@ -59,9 +59,10 @@ fn control_file() {
 
 #[test]
 fn the_compiler_still_says_the_same() {
+    let base = std::env::var("PGFORENSIC_PG_INCLUDE").unwrap_or("/usr/include/postgresql".to_owned());
     let mut compared = 0;
     for major in MAJORS {
-        let headers = format!("/usr/include/postgresql/{major}/server");
+        let headers = format!("{base}/{major}/server");
         if !Path::new(&headers).is_dir() {
             continue;
         }
@@ -100,6 +101,6 @@ fn the_compiler_still_says_the_same() {
         compared += 1;
     }
     if compared == 0 {
-        println!("skipped: no server headers in /usr/include/postgresql");
+        println!("skipped: no server headers in {base} (PGFORENSIC_PG_INCLUDE)");
     }
 }

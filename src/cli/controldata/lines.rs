@@ -17,7 +17,7 @@ pub(super) struct Line {
     /// The key in JSON.
     pub key: &'static str,
     /// The field it shows, as the layout names it; empty for what is no field.
-    pub field: &'static str,
+    field: &'static str,
     /// First and last major that print it.
     majors: (Major, Major),
     /// The value in both spellings.
@@ -30,11 +30,15 @@ pub(super) struct Context {
     major: Major,
     /// For times.
     zone: TimeZone,
+    /// The fields that the file holds whole; what it does not hold was read as zeros.
+    there: Vec<&'static str>,
 }
 
 impl Context {
     pub(super) fn new(detected: &Detected, zone: TimeZone) -> Context {
-        Context { major: detected.notation(), zone }
+        let fields = detected.layout.fields();
+        let there = fields.iter().filter(|field| field.bytes.end <= detected.have).map(|field| field.name);
+        Context { major: detected.notation(), zone, there: there.collect() }
     }
 
     fn lsn(&self, lsn: Lsn) -> Cell {
@@ -54,8 +58,10 @@ impl Line {
         LINES.iter().filter(move |line| (line.majors.0..=line.majors.1).contains(&major))
     }
 
-    pub(super) fn value(&self, control: &ControlFile, context: &Context) -> Cell {
-        (self.value)(control, context)
+    /// The value, if the file holds it.
+    pub(super) fn value(&self, control: &ControlFile, context: &Context) -> Option<Cell> {
+        let there = self.field.is_empty() || context.there.contains(&self.field);
+        there.then(|| (self.value)(control, context))
     }
 
     /// Label and value as pg_controldata aligns them.
