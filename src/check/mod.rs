@@ -1,5 +1,4 @@
 //! Facts to findings: one file per topic. Nothing here prints or decides what to do.
 
 pub mod control;
-pub mod control_diff;
 pub mod directory;

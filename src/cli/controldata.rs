@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use self::lines::{Context, Line};
 use super::{Common, Failure};
-use crate::check::control::{check_control, check_control_in_directory, control_verdict};
-use crate::check::control_diff::diff_verdict;
+use crate::check::control::{check_control, check_control_in_directory, control_verdict, diff_verdict};
 use crate::check::directory::check_directory;
 use crate::finding::{Coverage, Finding, Findings, Place, ctl};
 use crate::format::control::{CONTROL_FILE_SIZE, Detected};
@@ -137,6 +136,10 @@ impl Arguments {
         mut findings: Findings,
         mut coverage: Coverage,
     ) -> Result<Status, Failure> {
+        // A file named by itself may be a typing error; in a data directory its absence is a finding.
+        if target.directory.is_none() {
+            return Err(error.into());
+        }
         let verdict = if error.is_not_found() {
             let finding = Finding::new(ctl::MISSING, Place::path(&target.path), error.to_string());
             findings.push(finding.differs("file size in bytes", "no file", CONTROL_FILE_SIZE));
@@ -181,12 +184,6 @@ impl Arguments {
     }
 }
 
-/// Is the field whole in the file? What is not was read as zeros.
-fn is_there(detected: &Detected, line: &Line) -> bool {
-    let fields = detected.layout.fields();
-    fields.iter().find(|field| field.name == line.field).is_none_or(|field| field.bytes.end <= detected.have)
-}
-
 fn control_section(scan: &ControlScan, context: &Context) -> Section {
     let detected = &scan.detected;
     let mut facts = vec![
@@ -201,8 +198,7 @@ fn control_section(scan: &ControlScan, context: &Context) -> Section {
         ),
     ];
     facts.extend(Line::of(context).map(|line| {
-        let there = is_there(detected, line);
-        let value = if there { line.value(&detected.control, context) } else { Cell::None };
+        let value = line.value(&detected.control, context).unwrap_or(Cell::None);
         fact(line.key, line.heading(), value)
     }));
     Section::Facts { key: "control", heading: "pg_control", facts }
@@ -221,7 +217,7 @@ fn difference_section(ours: &Detected, theirs: &Detected) -> Section {
         let our_value = line.value(&ours.control, our_context);
         let their_value = line.value(&theirs.control, their_context);
         if our_value != their_value {
-            rows.push(vec![line.heading().into(), our_value, their_value]);
+            rows.push(vec![line.heading().into(), our_value.into(), their_value.into()]);
         }
     }
     let columns = vec![("field", "Field"), ("first", "First"), ("other", "Other")];
@@ -252,10 +248,9 @@ fn print_lines(scan: &ControlScan, context: &Context, out: &mut dyn Write) -> io
         ));
     }
     for line in Line::of(context) {
-        let value = if is_there(detected, line) {
-            cell_text(&line.value(&detected.control, context))
-        } else {
-            format!("(not in the file, which ends at byte {})", detected.have)
+        let value = match line.value(&detected.control, context) {
+            Some(value) => cell_text(&value),
+            None => format!("(not in the file, which ends at byte {})", detected.have),
         };
         text.push_str(&line.text(&value));
         text.push('\n');

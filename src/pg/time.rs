@@ -11,13 +11,21 @@ pub fn local_zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 
+/// Seconds in 400 Gregorian years, after which the calendar repeats itself, weekdays included.
+const CYCLE: i64 = 146_097 * 86_400;
+
 /// `%c` of the C locale: `Fri Nov 20 22:58:19 2026`, as pg_controldata prints a time.
 ///
-/// A moment outside the years that a calendar library covers is damage; it is shown as a number.
+/// A damaged file can hold any moment. Years that the calendar library does not reach are computed in a
+/// cycle that it reaches; beyond the C library's 32-bit years 19 prints `???`, where the tools before it crash.
 pub fn ctime(seconds: i64, zone: &TimeZone) -> String {
-    match Timestamp::from_second(seconds) {
-        Ok(moment) => moment.to_zoned(zone.clone()).strftime("%a %b %e %H:%M:%S %Y").to_string(),
-        Err(_) => format!("{seconds} seconds since 1970"),
+    let cycles = if Timestamp::from_second(seconds).is_ok() { 0 } else { seconds.div_euclid(CYCLE) };
+    let within = seconds - cycles * CYCLE;
+    let zoned = Timestamp::from_second(within).ok().map(|moment| moment.to_zoned(zone.clone()));
+    let year = zoned.as_ref().and_then(|z| i32::try_from(i64::from(z.year()) + cycles * 400).ok());
+    match (zoned, year) {
+        (Some(zoned), Some(year)) => format!("{} {year}", zoned.strftime("%a %b %e %H:%M:%S")),
+        _ => "???".to_owned(),
     }
 }
 
@@ -34,6 +42,8 @@ mod tests {
     fn as_pg_controldata_prints_it() {
         assert_eq!(ctime(1_795_215_499, &TimeZone::UTC), "Fri Nov 20 22:58:19 2026");
         assert_eq!(ctime(0, &TimeZone::UTC), "Thu Jan  1 00:00:00 1970");
-        assert_eq!(ctime(i64::MAX, &TimeZone::UTC), "9223372036854775807 seconds since 1970");
+        // What pg_controldata 15 prints for these.
+        assert_eq!(ctime(4_399_841_726_604, &TimeZone::UTC), "Mon Jun  8 01:23:24 141395");
+        assert_eq!(ctime(i64::MAX, &TimeZone::UTC), "???");
     }
 }

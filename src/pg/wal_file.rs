@@ -12,6 +12,12 @@ use std::fmt;
 
 use super::{Lsn, TimelineId};
 
+/// Size of the header of a WAL page (`SizeOfXLogShortPHD`); no record starts inside it.
+pub const SIZE_OF_XLOG_SHORT_PHD: u64 = 24;
+
+/// Size of the longer header that opens a segment (`SizeOfXLogLongPHD`).
+pub const SIZE_OF_XLOG_LONG_PHD: u64 = 40;
+
 /// Number of a segment since the beginning of the WAL: LSN / segment size.
 pub type SegNo = u64;
 

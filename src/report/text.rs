@@ -120,11 +120,13 @@ fn print_section(section: &Section, out: &mut dyn Write) -> io::Result<()> {
             table.load_style(presets::NOTHING);
             table.set_header(columns.iter().map(|(_, heading)| *heading));
             for row in rows {
-                table.add_row(row.iter().map(|cell| {
-                    let text = comfy_table::Cell::new(escape(&cell_text(cell)));
-                    let number = matches!(cell, Cell::Number(_) | Cell::Bytes(_));
-                    text.set_alignment(if number { CellAlignment::Right } else { CellAlignment::Left })
-                }));
+                table.add_row(row.iter().map(|cell| escape(&cell_text(cell)).into_owned()));
+            }
+            for (index, column) in table.column_iter_mut().enumerate() {
+                let is_number = |row: &Vec<Cell>| matches!(row.get(index), Some(Cell::Number(_)));
+                if rows.iter().all(is_number) {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
             }
             for line in table.lines() {
                 writeln!(out, " {}", line.trim_end())?;

@@ -22,9 +22,17 @@ pub fn process(pid: i32) -> Process {
     let Some(id) = Pid::from_raw(pid) else { return Process::Gone };
     match test_kill_process(id) {
         Err(rustix::io::Errno::SRCH) => Process::Gone,
+        _ if is_zombie(pid) => Process::Gone,
         // It exists, whether or not we could signal it.
         _ => Process::Running { directory: fs::read_link(format!("/proc/{pid}/cwd")).ok() },
     }
+}
+
+/// Dead, but nobody has collected its exit status: usual in containers, whose first process is no init.
+fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // "4242 (postgres) Z 1 …": the name may hold anything, so the state is what follows the last bracket.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }
 
 /// How many processes still hold this System V shared memory segment; `None` if the system does not tell.

@@ -108,14 +108,18 @@ pub fn servers() -> Vec<Server> {
         // "postgres (PostgreSQL) 15.18 (Debian …)", "postgres (PostgreSQL) 19rc1"
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let digits = |word: &str| word.chars().take_while(char::is_ascii_digit).collect::<String>();
-        let Some(major) = text.split_whitespace().nth(2).and_then(|v| digits(v).parse().ok()) else { continue };
+        let Some(major) = text.split_whitespace().nth(2).and_then(|v| digits(v).parse().ok()) else {
+            continue;
+        };
         if servers.iter().all(|known| known.major != major) {
             servers.push(Server { major, bin });
         }
     }
     servers.sort_by_key(|server| server.major);
     if servers.is_empty() {
-        println!("skipped: no PostgreSQL server is installed (PGFORENSIC_PG_BINDIRS names their bin directories)");
+        println!(
+            "skipped: no PostgreSQL server is installed (PGFORENSIC_PG_BINDIRS names their bin directories)"
+        );
     }
     servers
 }
@@ -166,7 +170,8 @@ impl Server {
 
     /// `initdb` of `directory/name`.
     pub fn initdb(&self, directory: &Path, name: &str, options: &[&str]) {
-        let mut arguments = vec!["-D", name, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"];
+        let mut arguments =
+            vec!["-D", name, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"];
         arguments.extend(options);
         self.run("initdb", directory, &arguments);
     }
@@ -185,7 +190,25 @@ impl Server {
     /// Runs SQL, with the `psql` of `client`: some installations have only the server.
     pub fn sql(&self, client: &Server, directory: &Path, sql: &str) -> String {
         let host = directory.display().to_string();
-        client.run("psql", directory, &["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &host, "-U", "postgres", "-c", sql, "postgres"])
+        client.run(
+            "psql",
+            directory,
+            &[
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                &host,
+                "-U",
+                "postgres",
+                "-c",
+                sql,
+                "postgres",
+            ],
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::format::control::{ControlFile, Detected};
 use crate::pg::time::{ctime, rfc3339};
-use crate::pg::{Lsn, Major, WalFileName, WalSegSize};
+use crate::pg::{Lsn, Major, WalFileName};
 use crate::report::Cell;
 
 /// One line of pg_controldata's output.
@@ -17,7 +17,7 @@ pub(super) struct Line {
     /// The key in JSON.
     pub key: &'static str,
     /// The field it shows, as the layout names it; empty for what is no field.
-    pub field: &'static str,
+    field: &'static str,
     /// First and last major that print it.
     majors: (Major, Major),
     /// The value in both spellings.
@@ -30,11 +30,15 @@ pub(super) struct Context {
     major: Major,
     /// For times.
     zone: TimeZone,
+    /// The fields that the file holds whole; what it does not hold was read as zeros.
+    there: Vec<&'static str>,
 }
 
 impl Context {
     pub(super) fn new(detected: &Detected, zone: TimeZone) -> Context {
-        Context { major: detected.notation(), zone }
+        let fields = detected.layout.fields();
+        let there = fields.iter().filter(|field| field.bytes.end <= detected.have).map(|field| field.name);
+        Context { major: detected.notation(), zone, there: there.collect() }
     }
 
     fn lsn(&self, lsn: Lsn) -> Cell {
@@ -54,8 +58,10 @@ impl Line {
         LINES.iter().filter(move |line| (line.majors.0..=line.majors.1).contains(&major))
     }
 
-    pub(super) fn value(&self, control: &ControlFile, context: &Context) -> Cell {
-        (self.value)(control, context)
+    /// The value, if the file holds it.
+    pub(super) fn value(&self, control: &ControlFile, context: &Context) -> Option<Cell> {
+        let there = self.field.is_empty() || context.there.contains(&self.field);
+        there.then(|| (self.value)(control, context))
     }
 
     /// Label and value as pg_controldata aligns them.
@@ -92,11 +98,12 @@ fn by_value(value: u8) -> Cell {
 
 fn redo_wal_file(control: &ControlFile) -> Cell {
     let copy = &control.check_point_copy;
-    match WalSegSize::new(control.xlog_seg_size.into()) {
-        Some(size) => WalFileName::new(copy.this_timeline, size.segno(copy.redo), size).to_string().into(),
-        // What pg_controldata prints when it cannot divide by the segment size.
-        None => "???".into(),
-    }
+    let size = u64::from(control.xlog_seg_size);
+    // pg_controldata computes with sizes that no server can have, and gives up only where it cannot divide.
+    let Some(per_log) = (1_u64 << 32).checked_div(size) else { return "???".into() };
+    let segno = copy.redo.0 / size;
+    let (log, seg) = ((segno / per_log) as u32, (segno % per_log) as u32);
+    WalFileName { timeline: copy.this_timeline, log, seg }.to_string().into()
 }
 
 fn next_xid(control: &ControlFile) -> Cell {
@@ -104,12 +111,13 @@ fn next_xid(control: &ControlFile) -> Cell {
     Cell::Text(format!("{}:{}", xid >> 32, xid as u32))
 }
 
-fn wal_level(control: &ControlFile) -> Cell {
+fn wal_level(control: &ControlFile, context: &Context) -> Cell {
     let name = match control.wal_level {
         0 => "minimal",
         1 => "replica",
         2 => "logical",
-        _ => return spelled(number(control.wal_level), "unrecognized \"wal_level\""),
+        other if context.major >= Major::V17 => return spelled(number(other), "unrecognized \"wal_level\""),
+        other => return spelled(number(other), "unrecognized wal_level"),
     };
     name.into()
 }
@@ -167,7 +175,7 @@ const LINES: &[Line] = &[
     line!(ALL, "Backup start location:", "backup_start_lsn", "backupStartPoint", |c, x| x.lsn(c.backup_start_point)),
     line!(ALL, "Backup end location:", "backup_end_lsn", "backupEndPoint", |c, x| x.lsn(c.backup_end_point)),
     line!(ALL, "End-of-backup record required:", "end_of_backup_record_required", "backupEndRequired", |c, _| flag(c.backup_end_required, "yes", "no")),
-    line!(ALL, "wal_level setting:", "wal_level", "wal_level", |c, _| wal_level(c)),
+    line!(ALL, "wal_level setting:", "wal_level", "wal_level", |c, x| wal_level(c, x)),
     line!(ALL, "wal_log_hints setting:", "wal_log_hints", "wal_log_hints", |c, _| on_off(c.wal_log_hints)),
     line!(ALL, "max_connections setting:", "max_connections", "MaxConnections", |c, _| number(c.max_connections)),
     line!(ALL, "max_worker_processes setting:", "max_worker_processes", "max_worker_processes", |c, _| number(c.max_worker_processes)),

@@ -15,8 +15,8 @@ pub fn diff_verdict(ours: &ControlScan, other: &ControlScan, findings: &mut Find
             let headline = "calculated CRC checksum does not match value stored in control file";
             findings.push(Finding::new(ctl::BAD_CRC, Place::path(&scan.path), headline).differs(
                 "CRC",
-                format!("stored {:08X}", scan.detected.stored_crc),
-                format!("calculated {:08X}", scan.detected.calculated_crc),
+                format!("{:08X} stored", scan.detected.stored_crc),
+                format!("{:08X} as calculated", scan.detected.calculated_crc),
             ));
         }
     }
@@ -40,23 +40,22 @@ pub fn diff_verdict(ours: &ControlScan, other: &ControlScan, findings: &mut Find
         );
     }
     if a.control.system_identifier != b.control.system_identifier {
-        let headline = format!("system identifier {}", b.control.system_identifier);
-        findings.push(Finding::new(ctl::OTHER_CLUSTER, at(), headline).differs(
-            "system identifier",
-            b.control.system_identifier,
-            a.control.system_identifier,
-        ));
+        findings.push(
+            Finding::new(ctl::OTHER_CLUSTER, at(), "the system identifiers are not the same")
+                .measured("system identifier of the first", a.control.system_identifier)
+                .measured("system identifier of the other", b.control.system_identifier),
+        );
         return "different clusters: the system identifiers differ".to_owned();
     }
     let (reached_a, reached_b) = (a.control.reached(), b.control.reached());
     let (timeline_a, timeline_b) = (a.control.reached_timeline(), b.control.reached_timeline());
     let text = |lsn: Lsn| lsn.text(a.notation());
     if timeline_a != timeline_b {
-        let headline = format!("timeline {timeline_b} here, {timeline_a} in the first");
+        let headline = format!("the first is on timeline {timeline_a}, the other on timeline {timeline_b}");
         findings.push(
             Finding::new(ctl::OTHER_TIMELINE, at(), headline)
-                .differs("timeline", timeline_b, timeline_a)
-                .differs("WAL position reached", text(reached_b), text(reached_a)),
+                .measured("WAL position reached by the first", text(reached_a))
+                .measured("WAL position reached by the other", text(reached_b)),
         );
         return format!(
             "same cluster, different timelines: the first reached {} on timeline {timeline_a}, the other {} on timeline {timeline_b}",

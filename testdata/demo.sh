@@ -1,0 +1,13 @@
+#!/bin/sh
+# Builds pgforensic and lets it loose on a bundled broken cluster: a crashed PostgreSQL 18 with damaged blocks,
+# and a WAL archive with a hole. Nothing else is needed; nothing there is changed.
+cd "$(dirname "$0")/.." || exit
+cargo build --release --locked --quiet || exit
+examine() {
+    printf '\n$ pgforensic %s\n' "$*"
+    target/release/pgforensic "$@" 2>&1
+    printf '(exit status %s)\n' "$?"
+}
+examine controldata testdata/demo/pgdata
+examine scan-pages testdata/demo/pgdata --checksums
+examine wal-gaps testdata/demo/archive

@@ -1,0 +1,219 @@
+//! No input may panic, hang or eat the memory: every fixture is flipped, cut and spliced, and every command that
+//! reads such a file runs over it, with a limit on its time and its address space.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{MAJORS, cluster, testdata, unpack};
+
+/// Far more than any of these small inputs can need.
+const SECONDS: u64 = 60;
+const ADDRESS_SPACE_KB: u64 = 1 << 20;
+
+/// A small generator with a fixed start: the same mutations in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+}
+
+/// Flips, cuts, splices and overwrites some bytes, mostly near the start where the structures are.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let length = bytes.len();
+        let near = if random.below(3) > 0 { length.min(512) } else { length };
+        let at = random.below(near);
+        match random.below(7) {
+            0 | 1 if length > 0 => bytes[at] ^= 1 << random.below(8),
+            2 if length > 0 => bytes[at] = random.next() as u8,
+            3 => bytes.truncate(at),
+            4 if length >= at + 8 => {
+                let values = [0, 1, u64::MAX, 1 << 31, 1 << 63, u64::from(u32::MAX), 0x2000];
+                bytes[at..at + 8].copy_from_slice(&values[random.below(values.len())].to_le_bytes());
+            }
+            5 if length > 0 => {
+                let from = random.below(length);
+                let piece = bytes[from..length.min(from + random.below(9000))].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            _ => {
+                let to = length.min(at + random.below(700));
+                bytes[at..to].fill(0);
+            }
+        }
+    }
+}
+
+/// Runs the binary with limits; fails on a panic, a signal, a time-out or an undocumented exit status.
+fn survives(directory: &Path, arguments: &[&str], what: &str) {
+    let limited = format!("ulimit -v {ADDRESS_SPACE_KB}; exec \"$0\" \"$@\"");
+    let mut child = Command::new("sh")
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_pgforensic")])
+        .args(arguments)
+        .current_dir(directory)
+        .env("TZ", "UTC")
+        .env_remove("PGDATA")
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(directory.join("stderr")).unwrap())
+        .spawn()
+        .unwrap();
+    let status = wait(&mut child).unwrap_or_else(|| panic!("{what}: {arguments:?} hangs"));
+    let stderr = fs::read(directory.join("stderr")).unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(matches!(status.code(), Some(0 | 1 | 3)), "{what}: {arguments:?}: {status}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{what}: {arguments:?}: {stderr}");
+}
+
+fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
+    let deadline = Instant::now() + Duration::from_secs(SECONDS);
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    None
+}
+
+#[test]
+fn mutated_control_files() {
+    let mut random = Random(0x5EED);
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("pg_control");
+    let mut sources: Vec<PathBuf> = MAJORS.map(|m| testdata(format!("pg{m}/vector/pg_control"))).to_vec();
+    sources.extend(fs::read_dir(testdata("built")).unwrap().map(|entry| entry.unwrap().path()));
+    for source in sources {
+        let sound = fs::read(&source).unwrap();
+        for round in 0..12 {
+            let mut bytes = sound.clone();
+            mutate(&mut bytes, &mut random);
+            fs::write(&file, &bytes).unwrap();
+            let what = format!("{} round {round}", source.display());
+            survives(scratch.path(), &["controldata", "--file", "pg_control"], &what);
+            survives(scratch.path(), &["controldata", "--file", "pg_control", "--format", "json"], &what);
+        }
+    }
+}
+
+#[test]
+fn mutated_clusters() {
+    let mut random = Random(0xC1D5);
+    for major in [10, 13, 16, 18, 19] {
+        let scratch = cluster(major);
+        let files = files_below(&scratch.path().join("cluster"));
+        for round in 0..12 {
+            // Damage accumulates from round to round.
+            for _ in 0..6 {
+                mutate_file(&files[random.below(files.len())], &mut random);
+            }
+            let what = format!("cluster of {major} round {round}");
+            survives(scratch.path(), &["controldata", "cluster"], &what);
+            survives(scratch.path(), &["scan-pages", "cluster", "--checksums"], &what);
+            survives(
+                scratch.path(),
+                &["scan-pages", "cluster", "--checksums", "--all", "--format", "json"],
+                &what,
+            );
+            survives(scratch.path(), &["wal-gaps", "cluster", "--deep"], &what);
+        }
+    }
+}
+
+#[test]
+fn mutated_archives() {
+    let mut random = Random(0xA2C4);
+    for archive in ["four-timelines", "promoted", "mixed", "receivewal-15", "pg18-pg_wal"] {
+        let scratch = tempfile::tempdir().unwrap();
+        unpack(format!("archives/{archive}.tar.zst"), scratch.path());
+        let files = files_below(&scratch.path().join(archive));
+        for round in 0..12 {
+            for _ in 0..3 {
+                let file = &files[random.below(files.len())];
+                mutate_file(file, &mut random);
+                // Another file's content under this name.
+                if random.below(3) == 0 {
+                    let _ = fs::copy(file, &files[random.below(files.len())]);
+                }
+            }
+            let what = format!("{archive} round {round}");
+            survives(scratch.path(), &["wal-gaps", archive], &what);
+            survives(scratch.path(), &["wal-gaps", archive, "--deep", "--format", "json"], &what);
+            survives(scratch.path(), &["wal-gaps", archive, "--names-only", "--format", "nagios"], &what);
+        }
+    }
+}
+
+fn mutate_file(file: &Path, random: &mut Random) {
+    if let Ok(mut bytes) = fs::read(file) {
+        mutate(&mut bytes, random);
+        fs::write(file, &bytes).unwrap();
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for path in names {
+        if path.is_symlink() {
+            continue;
+        } else if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Things that are no files where files should be.
+#[test]
+fn hostile_directories() {
+    let scratch = cluster(17);
+    let at = |path: &str| scratch.path().join(path);
+    fs::remove_file(at("cluster/global/pg_control")).unwrap();
+    fs::create_dir(at("cluster/global/pg_control")).unwrap();
+    survives(scratch.path(), &["controldata", "cluster"], "directory as pg_control");
+    fs::remove_dir(at("cluster/global/pg_control")).unwrap();
+    let status = Command::new("mkfifo")
+        .args([
+            at("cluster/global/pg_control"),
+            at("cluster/base/5/99999"),
+            at("cluster/pg_wal/000000010000000000000099"),
+        ])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    std::os::unix::fs::symlink("..", at("cluster/base/loop")).unwrap();
+    std::os::unix::fs::symlink("99998", at("cluster/base/5/99998")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("cluster/base/5/99997")).unwrap();
+    fs::write(at("cluster/base/5/\x1b[2J\n"), [0; 8192]).unwrap();
+    fs::create_dir(at("cluster/pg_wal/000000010000000000000098")).unwrap();
+    for command in [
+        &["controldata", "cluster"][..],
+        &["scan-pages", "cluster", "--checksums"],
+        &["wal-gaps", "cluster"],
+        &["wal-gaps", "cluster/pg_wal", "cluster/pg_wal", "cluster"],
+        &["wal-gaps", "cluster/base/5"],
+        &["scan-pages", "cluster/pg_wal", "--checksums"],
+    ] {
+        survives(scratch.path(), command, "hostile directories");
+    }
+}
