@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use crate::pg::relation::RelFileLocator;
+
 /// How the machine that wrote the bytes lays out its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abi {
@@ -137,6 +139,103 @@ impl<'a> Reader<'a> {
     /// A double, aligned as the ABI aligns it.
     pub fn f64(&mut self, field: &'static str) -> Result<f64, Truncated> {
         Ok(f64::from_bits(self.u64(field)?))
+    }
+}
+
+/// Bytes read at given offsets, without alignment and without a trace: for the hot paths of WAL records, whose
+/// fields stand where the writer packed them. `None` where the bytes do not reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// The writer's byte order.
+    pub big_endian: bool,
+}
+
+impl<'a> Data<'a> {
+    /// Little-endian bytes.
+    pub fn little(bytes: &'a [u8]) -> Data<'a> {
+        Data { bytes, big_endian: false }
+    }
+
+    /// A part of the bytes; empty if it does not lie within.
+    pub fn slice(self, range: Range<usize>) -> Data<'a> {
+        Data { bytes: self.bytes.get(range).unwrap_or_default(), ..self }
+    }
+
+    /// Everything from `at` on.
+    pub fn from(self, at: usize) -> Data<'a> {
+        Data { bytes: self.bytes.get(at..).unwrap_or_default(), ..self }
+    }
+
+    /// How many bytes there are.
+    pub fn len(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Are there none?
+    pub fn is_empty(self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    #[inline]
+    fn array<const N: usize>(self, at: usize) -> Option<[u8; N]> {
+        self.bytes.get(at..)?.first_chunk::<N>().copied()
+    }
+
+    /// One byte.
+    #[inline]
+    pub fn u8(self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    /// Two bytes.
+    #[inline]
+    pub fn u16(self, at: usize) -> Option<u16> {
+        let bytes = self.array(at)?;
+        Some(if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    /// Four bytes.
+    #[inline]
+    pub fn u32(self, at: usize) -> Option<u32> {
+        let bytes = self.array(at)?;
+        Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    /// Four bytes with a sign.
+    #[inline]
+    pub fn i32(self, at: usize) -> Option<i32> {
+        self.u32(at).map(|value| value as i32)
+    }
+
+    /// Eight bytes.
+    #[inline]
+    pub fn u64(self, at: usize) -> Option<u64> {
+        let bytes = self.array(at)?;
+        Some(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+    }
+
+    /// Eight bytes with a sign.
+    #[inline]
+    pub fn i64(self, at: usize) -> Option<i64> {
+        self.u64(at).map(|value| value as i64)
+    }
+
+    /// A double.
+    #[inline]
+    pub fn f64(self, at: usize) -> Option<f64> {
+        self.u64(at).map(f64::from_bits)
+    }
+
+    /// `RelFileLocator` (`RelFileNode` up to 15): tablespace, database, file number.
+    #[inline]
+    pub fn locator(self, at: usize) -> Option<RelFileLocator> {
+        Some(RelFileLocator {
+            tablespace: self.u32(at)?,
+            database: self.u32(at + 4)?,
+            relnumber: self.u32(at + 8)?,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! Source: common/relpath.c, `RELSEG_SIZE` in pg_config.h, storage/smgr/md.c.
 
-use super::{BlockNumber, Oid};
+use super::{BlockNumber, Major, Oid};
 
 /// Blocks in one segment file of a default build (1 GB of 8 kB blocks).
 pub const RELSEG_SIZE: u32 = 131_072;
@@ -35,6 +35,17 @@ impl ForkNumber {
             ForkNumber::Init => "init",
         }
     }
+}
+
+/// Where the files of a relation are: `RelFileLocator`, `RelFileNode` up to 15.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelFileLocator {
+    /// `spcOid`: 1663 pg_default, 1664 pg_global, or a tablespace of the user.
+    pub tablespace: Oid,
+    /// `dbOid`; 0 for shared relations.
+    pub database: Oid,
+    /// `relNumber`.
+    pub relnumber: Oid,
 }
 
 /// The name of one file of a relation, taken apart.
@@ -83,6 +94,27 @@ impl RelFileName {
         let first = u64::from(self.segment) * u64::from(RELSEG_SIZE);
         BlockNumber::try_from(first.checked_add(index)?).ok()
     }
+}
+
+/// Tablespace of relations without one of their own, and of shared relations.
+const DEFAULTTABLESPACE_OID: Oid = 1663;
+const GLOBALTABLESPACE_OID: Oid = 1664;
+
+/// `GetRelationPath` without a backend: the file below PGDATA, such as `base/5/16384_fsm`.
+pub fn push_relpath(out: &mut Vec<u8>, locator: RelFileLocator, fork: u32, major: Major) {
+    let RelFileLocator { tablespace, database, relnumber } = locator;
+    let directory = match tablespace {
+        GLOBALTABLESPACE_OID => "global".to_owned(),
+        DEFAULTTABLESPACE_OID => format!("base/{database}"),
+        other => format!("pg_tblspc/{other}/{}/{database}", major.tablespace_directory()),
+    };
+    let suffix = match fork {
+        1 => "_fsm",
+        2 => "_vm",
+        3 => "_init",
+        _ => "",
+    };
+    out.extend_from_slice(format!("{directory}/{relnumber}{suffix}").as_bytes());
 }
 
 /// A decimal number from 1 on without leading zeros.

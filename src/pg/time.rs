@@ -34,6 +34,34 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
     Timestamp::from_second(seconds).ok().map(|moment| moment.to_string())
 }
 
+/// Seconds from 1970 to 2000, where PostgreSQL's timestamps begin.
+const POSTGRES_EPOCH: i64 = 946_684_800;
+
+/// `timestamptz_to_str` of the front-end tools: `2026-11-20 22:58:19.123456 UTC`.
+pub fn push_timestamptz(out: &mut Vec<u8>, micros: i64, zone: &TimeZone) {
+    let seconds = micros.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH);
+    let fraction = micros.rem_euclid(1_000_000);
+    let text = match Timestamp::from_second(seconds) {
+        Ok(moment) => {
+            let zoned = moment.to_zoned(zone.clone());
+            format!("{}.{fraction:06} {}", zoned.strftime("%Y-%m-%d %H:%M:%S"), zoned.strftime("%Z"))
+        }
+        Err(_) => format!("{micros} microseconds since 2000"),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Microseconds since 2000 as RFC 3339 in UTC.
+pub fn push_rfc3339_micros(out: &mut Vec<u8>, micros: i64) {
+    let seconds = micros.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH);
+    let fraction = micros.rem_euclid(1_000_000);
+    let text = match Timestamp::from_second(seconds) {
+        Ok(moment) => format!("{}.{fraction:06}Z", moment.strftime("%Y-%m-%dT%H:%M:%S")),
+        Err(_) => format!("{micros} microseconds since 2000"),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

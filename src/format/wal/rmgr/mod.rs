@@ -1,0 +1,77 @@
+//! Resource managers: what the records of each mean, in pg_waldump's words and as typed fields.
+//!
+//! One file per resource manager and one row in [`RMGRS`]. A `describe` function says each value once, with its
+//! name and with the literal text around it; a [`Desc`] keeps the text or the named values of it, so that the two
+//! outputs cannot disagree. Ids 0 to 21 are the same from 10 to 19. Source: access/rmgrlist.h, access/rmgrdesc/.
+
+mod brin;
+mod btree;
+mod clog;
+mod commit_ts;
+mod database;
+pub(super) mod desc;
+mod generic;
+mod gin;
+mod gist;
+mod hash;
+mod heap;
+mod heap2;
+mod logical_message;
+mod multixact;
+mod relmap;
+mod replication_origin;
+mod sequence;
+mod spgist;
+mod standby;
+mod storage;
+mod tablespace;
+mod transaction;
+mod xlog;
+
+pub use desc::{Desc, INVALIDATION_MESSAGE_SIZE};
+
+use crate::format::wal::record::Record;
+use crate::pg::Major;
+
+/// A row of `rmgrlist.h`.
+pub struct Rmgr {
+    /// Name as pg_waldump prints it.
+    pub name: &'static str,
+    /// Name of the record kind: from `xl_info` without its low four bits. `None`: unknown, pg_waldump prints
+    /// `UNKNOWN (xx)`.
+    pub identify: fn(info: u8, major: Major) -> Option<&'static str>,
+    /// Says the record's values. `None`: its data end before they should; what was said so far stays.
+    pub describe: fn(record: &Record, desc: &mut Desc) -> Option<()>,
+}
+
+/// By id. Custom resource managers (15+: 128 to 255) have no row.
+#[rustfmt::skip]
+pub static RMGRS: &[Rmgr] = &[
+    Rmgr { name: "XLOG", identify: xlog::identify, describe: xlog::describe },
+    Rmgr { name: "Transaction", identify: transaction::identify, describe: transaction::describe },
+    Rmgr { name: "Storage", identify: storage::identify, describe: storage::describe },
+    Rmgr { name: "CLOG", identify: clog::identify, describe: clog::describe },
+    Rmgr { name: "Database", identify: database::identify, describe: database::describe },
+    Rmgr { name: "Tablespace", identify: tablespace::identify, describe: tablespace::describe },
+    Rmgr { name: "MultiXact", identify: multixact::identify, describe: multixact::describe },
+    Rmgr { name: "RelMap", identify: relmap::identify, describe: relmap::describe },
+    Rmgr { name: "Standby", identify: standby::identify, describe: standby::describe },
+    Rmgr { name: "Heap2", identify: heap2::identify, describe: heap2::describe },
+    Rmgr { name: "Heap", identify: heap::identify, describe: heap::describe },
+    Rmgr { name: "Btree", identify: btree::identify, describe: btree::describe },
+    Rmgr { name: "Hash", identify: hash::identify, describe: hash::describe },
+    Rmgr { name: "Gin", identify: gin::identify, describe: gin::describe },
+    Rmgr { name: "Gist", identify: gist::identify, describe: gist::describe },
+    Rmgr { name: "Sequence", identify: sequence::identify, describe: sequence::describe },
+    Rmgr { name: "SPGist", identify: spgist::identify, describe: spgist::describe },
+    Rmgr { name: "BRIN", identify: brin::identify, describe: brin::describe },
+    Rmgr { name: "CommitTs", identify: commit_ts::identify, describe: commit_ts::describe },
+    Rmgr { name: "ReplicationOrigin", identify: replication_origin::identify, describe: replication_origin::describe },
+    Rmgr { name: "Generic", identify: generic::identify, describe: generic::describe },
+    Rmgr { name: "LogicalMessage", identify: logical_message::identify, describe: logical_message::describe },
+];
+
+/// The row of a record's resource manager.
+pub fn rmgr(id: u8) -> Option<&'static Rmgr> {
+    RMGRS.get(usize::from(id))
+}
