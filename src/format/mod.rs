@@ -3,7 +3,10 @@
 //! A fixed structure fails to read in one way only, [`reader::Truncated`]; whether its content makes
 //! sense is for `check` to say, so that a broken structure is still shown field by field.
 
+pub mod backup_history;
 pub mod checkpoint;
 pub mod control;
 pub mod postmaster_pid;
 pub mod reader;
+pub mod timeline_history;
+pub mod wal;

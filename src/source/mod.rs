@@ -1,5 +1,7 @@
 //! Where bytes come from. Read-only, always: nothing here can open a file for writing.
 
+pub mod archive;
+pub mod compressed;
 pub mod file;
 pub mod pgdata;
 pub mod process;
