@@ -1,3 +1,5 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
 
 pub mod control;
+pub mod timeline;
+pub mod wal_archive;

@@ -1,0 +1,895 @@
+//! Every segment of an archive: what its name claims and what its pages prove.
+//!
+//! ```text
+//! names ──► first page of each file ──► votes: segment size, cluster, major ──► the rest of the pages
+//!           (one small read, threads)   (names confirm or bound the size)      (only with Depth::Pages)
+//! ```
+//!
+//! Names are claims: restore_command hands over whatever bears the right one. The first page's header says
+//! which cluster, which position and which segment size it is; what contradicts the name or the majority is
+//! a [`SegmentFault`], and a file with one does not count when recovery's way is followed.
+//!
+//! Files are claimed one by one by as many threads as asked for. A compressed one is undone only as far as
+//! the first page, unless every page is asked for. Output is limited to one segment and a page, so that a
+//! bomb costs no memory; a decoder that panics over a file costs that file.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::format::wal::page_header::{HeaderFault, LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
+use crate::pg::{Lsn, Major, SegNo, SystemId, TimelineId, WalFileName, WalSegSize};
+use crate::source::archive::name::Packing;
+use crate::source::archive::{Archive, Entry};
+use crate::source::compressed::{Compression, Unpacked, read_full};
+use crate::source::file::{DataFile, ReadAt};
+use crate::source::{Error, system_message};
+
+/// How much of each segment is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Nothing: names alone.
+    Names,
+    /// The first page.
+    Headers,
+    /// The header of every page, and the whole of every compressed file.
+    Pages,
+}
+
+/// Bytes of the one small read: the first page.
+const FIRST_READ: usize = XLOG_BLCKSZ;
+
+/// One segment file and what was read of it.
+#[derive(Debug)]
+pub struct SegmentFile {
+    /// Its name and place.
+    pub entry: Entry<WalFileName>,
+    /// What it holds; none if nothing was to be read.
+    pub content: Option<Box<Content>>,
+}
+
+/// What a segment file holds.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// Bytes of the file as it lies there.
+    pub stored_size: u64,
+    /// Compressions around the segment, the outermost first.
+    pub layers: Vec<Compression>,
+    /// Bytes that were read of the segment itself, at most the first page.
+    pub first_read: usize,
+    /// Header of the first page, if there were bytes for one.
+    pub header: Option<PageHeader>,
+    /// Size of the segment itself: of a plain file, or of a compressed one that was undone to its end.
+    pub size: Option<u64>,
+    /// The compressed stream broke off: what the decoder said.
+    pub stream_fault: Option<StreamFault>,
+    /// What the pages after the first one are.
+    pub pages: Option<Pages>,
+}
+
+/// A compressed stream that does not lead to a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamFault {
+    /// It is cut or damaged, behind this many bytes of output.
+    Broken {
+        /// Bytes that came out before.
+        after: u64,
+        /// What the decoder said.
+        message: String,
+    },
+    /// More comes out than any segment has.
+    TooLong {
+        /// Where reading stopped.
+        limit: u64,
+    },
+}
+
+/// The pages of a segment as far as they are what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages {
+    /// Bytes from the start in which every page is sound.
+    pub sound: u64,
+    /// What stands behind them, unless they fill the segment.
+    pub then: Option<PageFault>,
+    /// A sound page comes again at this offset: what is before it is a hole, not an end.
+    pub again: Option<u64>,
+}
+
+/// Why a page is not the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFault {
+    /// Its header is none.
+    Header(HeaderFault),
+    /// It belongs to another position: old content of a recycled file, or a page written to the wrong place.
+    Address(Lsn),
+}
+
+impl std::fmt::Display for PageFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PageFault::Header(fault) => fault.fmt(f),
+            PageFault::Address(address) => write!(f, "unexpected pageaddr {address}"),
+        }
+    }
+}
+
+/// What the segments of an archive have in common, by majority.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Segment size.
+    pub segment_size: WalSegSize,
+    /// Where the size is known from.
+    pub size_source: SizeSource,
+    /// The cluster.
+    pub system_id: Option<SystemId>,
+    /// The major that wrote most of them.
+    pub major: Option<Major>,
+}
+
+/// Where the segment size is known from, the surest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeSource {
+    /// Long page headers state it.
+    Headers {
+        /// So many files.
+        votes: usize,
+    },
+    /// Plain files have that size and no name contradicts it.
+    FileSizes,
+    /// The user said so.
+    Option,
+    /// It is the default size, or the largest one that the names allow.
+    Assumed,
+}
+
+/// Everything known of the segments.
+#[derive(Debug)]
+pub struct WalArchive {
+    /// The listing.
+    pub archive: Archive,
+    /// How much was read.
+    pub depth: Depth,
+    /// The segments in the listing's order.
+    pub files: Vec<SegmentFile>,
+    /// What they have in common.
+    pub identity: Identity,
+    /// Files that could not be read, which is not their fault, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+}
+
+/// What is wrong with one segment file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SegmentFault {
+    /// No byte in it.
+    Empty,
+    /// Not the size of a segment. For a plain file the server says so and stops; for a compressed one it is
+    /// the size of what comes out.
+    Size {
+        /// Bytes there are.
+        found: u64,
+        /// Bytes a segment has.
+        expected: u64,
+    },
+    /// No WAL page at its start.
+    NoHeader(HeaderFault),
+    /// Written by another cluster.
+    ForeignSystem {
+        /// The cluster that wrote it.
+        found: SystemId,
+        /// The cluster of the others.
+        expected: SystemId,
+    },
+    /// Written by another major version than the others.
+    OtherMajor {
+        /// The major of this one.
+        found: Major,
+        /// The major of the others.
+        expected: Major,
+    },
+    /// States another segment size than the others.
+    OtherSegmentSize {
+        /// What its long header says.
+        found: u32,
+        /// The size of the others.
+        expected: u64,
+    },
+    /// The low part of its name is too high for the segment size.
+    ImpossibleName,
+    /// It holds the WAL of another position.
+    Address {
+        /// Where its first page belongs.
+        found: Lsn,
+        /// Where its name says.
+        expected: Lsn,
+    },
+    /// Its pages come from a timeline that was not yet there when the file's timeline was written.
+    Timeline {
+        /// On its first page.
+        found: TimelineId,
+    },
+    /// Compressed, but the name does not say so: `cp` hands the server the compressed bytes.
+    HiddenCompression(Vec<Compression>),
+    /// The name says compressed, but it is not.
+    NotCompressed(Compression),
+    /// Compressed more than once.
+    CompressedTwice(Vec<Compression>),
+    /// The compressed stream is broken or endless.
+    Stream(StreamFault),
+    /// Sound pages, then something else, and then sound pages again, or no end that a server writes.
+    Pages(Pages),
+}
+
+/// Reads the segments of a listing. `size` is the segment size that the user gave in case none is found.
+pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegSize>) -> WalArchive {
+    let progress = AtomicU64::new(0);
+    let mut unreadable = Vec::new();
+    let contents: Vec<Option<Box<Content>>> = if depth == Depth::Names {
+        archive.segments.iter().map(|_| None).collect()
+    } else {
+        let work = |entry: &Entry<WalFileName>| read_first_page(&archive, entry, &progress);
+        in_threads(&archive.segments, threads, work, |entry, error| {
+            unreadable.push((archive.segment_path(entry), error));
+        })
+    };
+    let mut files: Vec<SegmentFile> = archive
+        .segments
+        .iter()
+        .zip(contents)
+        .map(|(entry, content)| SegmentFile { entry: *entry, content })
+        .collect();
+    let identity = identify(&archive, &files, size);
+    if depth == Depth::Pages {
+        let work = |file: &SegmentFile| read_pages(&archive, file, &identity, &progress);
+        let contents = in_threads(&files, threads, work, |file, error| {
+            unreadable.push((archive.segment_path(&file.entry), error));
+        });
+        for (file, content) in files.iter_mut().zip(contents) {
+            if content.is_some() {
+                file.content = content;
+            }
+        }
+    }
+    unreadable.sort();
+    let bytes_read = progress.into_inner();
+    WalArchive { archive, depth, files, identity, unreadable, bytes_read }
+}
+
+/// Does `work` on every item, in the order in which threads get to them, and gives the results in the
+/// items' order. An error, or a panic, costs that item.
+fn in_threads<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> Result<Option<R>, String> + Sync,
+    mut failed: impl FnMut(&T, String),
+) -> Vec<Option<R>> {
+    let next = AtomicUsize::new(0);
+    let claim = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            let result = catch_unwind(AssertUnwindSafe(|| work(item))).unwrap_or_else(|_| {
+                Err("the decoder failed on this file (a bug: please report it)".to_owned())
+            });
+            done.push((index, result));
+        }
+    };
+    let done: Vec<(usize, Result<Option<R>, String>)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (1..threads.max(1)).map(|_| scope.spawn(claim)).collect();
+        let mut done = claim();
+        handles.into_iter().for_each(|handle| done.extend(handle.join().unwrap_or_default()));
+        done
+    });
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let mut errors = BTreeMap::new();
+    for (index, result) in done {
+        match result {
+            Ok(value) => {
+                if let Some(slot) = results.get_mut(index) {
+                    *slot = value;
+                }
+            }
+            Err(error) => {
+                errors.insert(index, error);
+            }
+        }
+    }
+    for (index, error) in errors {
+        if let Some(item) = items.get(index) {
+            failed(item, error);
+        }
+    }
+    results
+}
+
+/// The first page of a file. What a packing that we cannot undo hides stays unread.
+fn read_first_page(
+    archive: &Archive,
+    entry: &Entry<WalFileName>,
+    progress: &AtomicU64,
+) -> Result<Option<Box<Content>>, String> {
+    if archive.packing(entry).foreign {
+        return Ok(None);
+    }
+    let path = archive.segment_path(entry);
+    let file = DataFile::open(&path).map_err(|error| error.to_string())?;
+    let mut content = Content { stored_size: file.length(), ..Content::default() };
+    let mut page = vec![0; FIRST_READ];
+    let count = file.read_full_at(&mut page, 0).map_err(|error| cannot_read(&path, error))?;
+    progress.fetch_add(count as u64, Ordering::Relaxed);
+    page.truncate(count);
+    if Compression::from_magic(&page).is_none() {
+        content.size = Some(content.stored_size);
+        content.first_read = page.len();
+    } else {
+        // Decoders read on from where the first read ended; what they take is at most a few blocks.
+        let whole = io::Cursor::new(page).chain(FileFrom { file, offset: count as u64 });
+        let opened = Unpacked::new(whole);
+        page = vec![0; FIRST_READ];
+        match opened {
+            Ok(mut unpacked) => {
+                content.layers = std::mem::take(&mut unpacked.layers);
+                match fill(&mut unpacked, &mut page) {
+                    (filled, None) => {
+                        content.first_read = filled;
+                        if filled < FIRST_READ {
+                            content.size = Some(filled as u64);
+                        }
+                    }
+                    (filled, Some(error)) => {
+                        content.first_read = filled;
+                        content.stream_fault = Some(broken(&path, filled as u64, error)?);
+                    }
+                }
+            }
+            Err(error) => {
+                content.layers = archive.packing(entry).compression.into_iter().collect();
+                content.stream_fault = Some(broken(&path, 0, error)?);
+            }
+        }
+        page.truncate(content.first_read);
+    }
+    content.header = PageHeader::detect(&page).ok().filter(|_| page.len() >= LONG_HEADER_SIZE);
+    Ok(Some(Box::new(content)))
+}
+
+/// A decoder's error is the file's fault, the system's error is not.
+fn broken(path: &Path, after: u64, error: io::Error) -> Result<StreamFault, String> {
+    if error.raw_os_error().is_some() {
+        return Err(cannot_read(path, error));
+    }
+    Ok(StreamFault::Broken { after, message: error.to_string() })
+}
+
+fn cannot_read(path: &Path, error: io::Error) -> String {
+    format!("could not read file \"{}\": {}", path.display(), system_message(&error))
+}
+
+/// Fills as much of the buffer as comes, and keeps the error if that is why it is not full.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Some(error)),
+        }
+    }
+    (filled, None)
+}
+
+/// An open file as a stream from an offset on.
+struct FileFrom {
+    file: DataFile,
+    offset: u64,
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// Every page of a file: completes what [`read_first_page`] found.
+fn read_pages(
+    archive: &Archive,
+    file: &SegmentFile,
+    identity: &Identity,
+    progress: &AtomicU64,
+) -> Result<Option<Box<Content>>, String> {
+    let Some(first) = &file.content else { return Ok(None) };
+    let path = archive.segment_path(&file.entry);
+    let mut content = first.clone();
+    let limit = identity.segment_size.bytes();
+    let opened = DataFile::open(&path).map_err(|error| error.to_string())?;
+    let mut stream = match Unpacked::new(FileFrom { file: opened, offset: 0 }) {
+        Ok(stream) => stream,
+        Err(error) => {
+            content.stream_fault = Some(broken(&path, 0, error)?);
+            return Ok(Some(content));
+        }
+    };
+    let compressed = !content.layers.is_empty();
+    let block = block_size(&content);
+    let mut walk = PageWalk::new(content.header.as_ref().map(|header| header.page_address), block);
+    let mut buffer = vec![0; READ_SIZE.max(block)];
+    let mut offset = 0;
+    loop {
+        let (filled, error) = fill(&mut stream, &mut buffer);
+        progress.fetch_add(filled as u64, Ordering::Relaxed);
+        for (index, page) in buffer.get(..filled).unwrap_or_default().chunks(block).enumerate() {
+            walk.page(offset + (index * block) as u64, page);
+        }
+        offset += filled as u64;
+        if let Some(error) = error {
+            content.stream_fault = Some(broken(&path, offset, error)?);
+            break;
+        }
+        if filled < buffer.len() {
+            content.size = Some(offset);
+            break;
+        }
+        if offset > limit {
+            // A plain file's size is known without reading all of it.
+            if compressed {
+                content.stream_fault = Some(StreamFault::TooLong { limit });
+            }
+            break;
+        }
+    }
+    content.pages = Some(walk.pages);
+    Ok(Some(content))
+}
+
+/// Bytes read at a time when every page is looked at.
+const READ_SIZE: usize = 256 << 10;
+
+/// Size of the WAL pages of one file: its long header's, where that makes sense.
+fn block_size(content: &Content) -> usize {
+    let sound = content.header.as_ref().filter(|header| header.fault(true).is_none());
+    sound.and_then(|header| header.long).map_or(XLOG_BLCKSZ, |long| long.block_size as usize)
+}
+
+/// Follows the pages of one segment.
+struct PageWalk {
+    start: Option<Lsn>,
+    block: usize,
+    pages: Pages,
+}
+
+impl PageWalk {
+    fn new(start: Option<Lsn>, block: usize) -> PageWalk {
+        PageWalk { start, block, pages: Pages { sound: 0, then: None, again: None } }
+    }
+
+    /// The next page, which may be cut.
+    fn page(&mut self, offset: u64, page: &[u8]) {
+        let fault = self.fault(offset, page);
+        match (fault, self.pages.then) {
+            (None, None) if page.len() == self.block => {
+                self.pages.sound = offset + page.len() as u64;
+            }
+            (None, Some(_)) if self.pages.again.is_none() => self.pages.again = Some(offset),
+            (Some(fault), None) => self.pages.then = Some(fault),
+            _ => {}
+        }
+    }
+
+    fn fault(&self, offset: u64, page: &[u8]) -> Option<PageFault> {
+        let header = PageHeader::detect(page).unwrap_or_else(|_| zero_header());
+        if let Some(fault) = header.fault(offset == 0) {
+            return Some(PageFault::Header(fault));
+        }
+        let expected = self.start.map(|start| Lsn(start.0.wrapping_add(offset)));
+        (expected != Some(header.page_address)).then_some(PageFault::Address(header.page_address))
+    }
+}
+
+/// What a page too short for a header is taken for: nothing.
+fn zero_header() -> PageHeader {
+    PageHeader {
+        abi: crate::format::reader::Abi::LITTLE_64,
+        magic: 0,
+        info: 0,
+        timeline: TimelineId(0),
+        page_address: Lsn::INVALID,
+        remaining_length: 0,
+        long: None,
+    }
+}
+
+/// How many plain files are looked at for their size when no page was read.
+const SIZE_SAMPLE: usize = 64;
+
+/// What the files have in common.
+fn identify(archive: &Archive, files: &[SegmentFile], given: Option<WalSegSize>) -> Identity {
+    let sound: Vec<&PageHeader> = files
+        .iter()
+        .filter_map(|file| file.content.as_ref()?.header.as_ref())
+        .filter(|header| header.fault(true).is_none())
+        .collect();
+    let sizes = votes(sound.iter().filter_map(|header| header.segment_size()));
+    let highest = archive.segments.iter().map(|entry| entry.name.seg).max().unwrap_or(0);
+    let possible = |size: &WalSegSize| u64::from(highest) < size.segments_per_log();
+    let (segment_size, size_source) = if let Some((size, votes)) = sizes {
+        (size, SizeSource::Headers { votes })
+    } else if let Some(size) = given {
+        (size, SizeSource::Option)
+    } else if let Some(size) = usual_file_size(archive).filter(possible) {
+        (size, SizeSource::FileSizes)
+    } else {
+        let largest = WalSegSize::all().filter(possible).last().unwrap_or(WalSegSize::DEFAULT);
+        (largest.min(WalSegSize::DEFAULT), SizeSource::Assumed)
+    };
+    let system_ids = votes(sound.iter().filter_map(|header| Some(header.long?.system_id)));
+    let majors = votes(sound.iter().filter_map(|header| header.major()));
+    Identity {
+        segment_size,
+        size_source,
+        system_id: system_ids.map(|(system_id, _)| system_id),
+        major: majors.map(|(major, _)| major),
+    }
+}
+
+/// The most frequent value, the lowest of several, and how often it was there.
+fn votes<T: Ord>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
+    let mut counts = BTreeMap::new();
+    values.for_each(|value| *counts.entry(value).or_insert(0) += 1);
+    counts.into_iter().rev().max_by_key(|(_, count)| *count)
+}
+
+/// The most frequent legal size of plain segment files, from a sample.
+fn usual_file_size(archive: &Archive) -> Option<WalSegSize> {
+    let step = (archive.segments.len() / SIZE_SAMPLE).max(1);
+    let plain =
+        archive.segments.iter().step_by(step).filter(|entry| archive.packing(entry) == Packing::default());
+    let sizes = plain.filter_map(|entry| std::fs::metadata(archive.segment_path(entry)).ok());
+    votes(sizes.filter_map(|metadata| WalSegSize::new(metadata.len()))).map(|(size, _)| size)
+}
+
+/// What a file in a pg_wal is, by its first page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PgWalState {
+    /// It holds what its name says.
+    Written,
+    /// An old segment under the name of a future one: the page address is that of its old content.
+    Recycled,
+    /// Never written: zeros.
+    Preallocated,
+}
+
+/// Two files of one name in archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The name they share.
+    pub name: WalFileName,
+    /// The one that is preferred.
+    pub first: PathBuf,
+    /// The other one.
+    pub second: PathBuf,
+    /// First byte in which the segments differ, once unpacked.
+    pub difference: Option<u64>,
+}
+
+impl WalArchive {
+    /// First position of the segment that a name means; none if the size does not allow the name.
+    pub fn start(&self, name: WalFileName) -> Option<Lsn> {
+        Some(self.identity.segment_size.start(name.segno(self.identity.segment_size)?))
+    }
+
+    /// Everything that is wrong with a file, judged by its name, the other files and its content. A file of
+    /// a pg_wal that was not yet written under its name has no fault; nor has a `.partial` one that is short.
+    pub fn faults(&self, file: &SegmentFile) -> Vec<SegmentFault> {
+        let mut faults = Vec::new();
+        let packing = self.archive.packing(&file.entry);
+        let Some(segno) = file.entry.name.segno(self.identity.segment_size) else {
+            return vec![SegmentFault::ImpossibleName];
+        };
+        let Some(content) = &file.content else { return faults };
+        if self.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
+            return faults;
+        }
+        match (content.layers.as_slice(), packing.compression) {
+            ([], Some(promised)) if content.stream_fault.is_none() && content.stored_size > 0 => {
+                faults.push(SegmentFault::NotCompressed(promised));
+            }
+            ([_, _, ..], _) => faults.push(SegmentFault::CompressedTwice(content.layers.clone())),
+            ([_], None) => faults.push(SegmentFault::HiddenCompression(content.layers.clone())),
+            _ => {}
+        }
+        if content.stored_size == 0 {
+            return vec![SegmentFault::Empty];
+        }
+        let expected = self.identity.segment_size.bytes();
+        // pg_receivewal is cut off in the middle of a compressed stream: what is there is good.
+        let may_be_short = packing.partial && !content.layers.is_empty();
+        if let Some(fault) = &content.stream_fault
+            && !may_be_short
+        {
+            faults.push(SegmentFault::Stream(fault.clone()));
+        } else if let Some(found) = content.size
+            && found != expected
+            && !(may_be_short && found < expected)
+        {
+            faults.push(SegmentFault::Size { found, expected });
+        }
+        match &content.header {
+            Some(header) => self.header_faults(file, segno, header, &mut faults),
+            None if content.first_read > 0 && content.stream_fault.is_none() && faults.is_empty() => {
+                faults.push(SegmentFault::Size { found: content.first_read as u64, expected });
+            }
+            None => {}
+        }
+        if let Some(pages) = content.pages
+            && faults.is_empty()
+            && self.has_bad_pages(file, &pages)
+        {
+            faults.push(SegmentFault::Pages(pages));
+        }
+        faults
+    }
+
+    fn header_faults(
+        &self,
+        file: &SegmentFile,
+        segno: SegNo,
+        header: &PageHeader,
+        faults: &mut Vec<SegmentFault>,
+    ) {
+        if let Some(fault) = header.fault(true) {
+            return faults.push(SegmentFault::NoHeader(fault));
+        }
+        let Some(long) = header.long else { return };
+        if let Some(expected) = self.identity.system_id
+            && long.system_id != expected
+        {
+            return faults.push(SegmentFault::ForeignSystem { found: long.system_id, expected });
+        }
+        let expected = self.identity.segment_size.bytes();
+        if u64::from(long.segment_size) != expected {
+            return faults.push(SegmentFault::OtherSegmentSize { found: long.segment_size, expected });
+        }
+        if let (Some(found), Some(expected)) = (header.major(), self.identity.major)
+            && found != expected
+        {
+            faults.push(SegmentFault::OtherMajor { found, expected });
+        }
+        let expected = self.identity.segment_size.start(segno);
+        if header.page_address != expected {
+            faults.push(SegmentFault::Address { found: header.page_address, expected });
+        } else if header.timeline > file.entry.name.timeline
+            || (header.timeline < file.entry.name.timeline && self.has_previous(file))
+        {
+            faults.push(SegmentFault::Timeline { found: header.timeline });
+        }
+    }
+
+    /// Is there a segment before this one on its own timeline? Then this one's first page must be that
+    /// timeline's too: only the first segment of a timeline begins with its parent's pages.
+    fn has_previous(&self, file: &SegmentFile) -> bool {
+        let name = file.entry.name;
+        let before = name.segno(self.identity.segment_size).and_then(|segno| segno.checked_sub(1));
+        let before = before.map(|segno| WalFileName::new(name.timeline, segno, self.identity.segment_size));
+        before
+            .is_some_and(|before| self.files.binary_search_by(|other| other.entry.name.cmp(&before)).is_ok())
+    }
+
+    /// Zeros up to the end are how a segment looks that was switched away from (10 fills it with empty
+    /// pages). In a file that is still being written, or was never completed, old content may follow.
+    fn has_bad_pages(&self, file: &SegmentFile, pages: &Pages) -> bool {
+        let unfinished = self.archive.packing(&file.entry).partial || self.archive.in_pg_wal(&file.entry);
+        match pages.then {
+            None => false,
+            Some(PageFault::Header(HeaderFault::Zero)) => pages.again.is_some() && !unfinished,
+            Some(_) => !unfinished,
+        }
+    }
+
+    /// What a file in a pg_wal is; none for files in archives and for those that were not read.
+    pub fn pg_wal_state(&self, file: &SegmentFile) -> Option<PgWalState> {
+        if !self.archive.in_pg_wal(&file.entry) {
+            return None;
+        }
+        let header = file.content.as_ref()?.header.as_ref()?;
+        match header.fault(true) {
+            Some(HeaderFault::Zero) => Some(PgWalState::Preallocated),
+            None if header.page_address != self.start(file.entry.name)? => Some(PgWalState::Recycled),
+            _ => Some(PgWalState::Written),
+        }
+    }
+
+    /// Compares the files that bear one name in archives and have no fault of their own, whole.
+    pub fn duplicates(&self, threads: usize) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
+        let candidates: Vec<&SegmentFile> =
+            self.files.iter().filter(|file| self.is_archived(file) && self.faults(file).is_empty()).collect();
+        let pairs: Vec<(&SegmentFile, &SegmentFile)> = candidates
+            .chunk_by(|a, b| a.entry.name == b.entry.name)
+            .flat_map(|group| group.iter().skip(1).filter_map(|file| Some((*group.first()?, *file))))
+            .collect();
+        let mut unreadable = Vec::new();
+        let work = |(first, second): &(&SegmentFile, &SegmentFile)| {
+            let (name, paths) =
+                (first.entry.name, [first, second].map(|file| self.archive.segment_path(&file.entry)));
+            let difference = self.difference(&paths)?;
+            let [first, second] = paths;
+            Ok(Some(Duplicate { name, first, second, difference }))
+        };
+        let found = in_threads(&pairs, threads, work, |(_, second), error| {
+            unreadable.push((self.archive.segment_path(&second.entry), error));
+        });
+        (found.into_iter().flatten().collect(), unreadable)
+    }
+
+    /// A complete segment in an archive, in a packing that can be undone.
+    pub fn is_archived(&self, file: &SegmentFile) -> bool {
+        let packing = self.archive.packing(&file.entry);
+        !packing.partial && !packing.foreign && !self.archive.in_pg_wal(&file.entry)
+    }
+
+    /// The first byte in which two segments differ.
+    fn difference(&self, paths: &[PathBuf; 2]) -> Result<Option<u64>, String> {
+        let open = |path: &PathBuf| -> Result<_, String> {
+            let file = DataFile::open(path).map_err(|error: Error| error.to_string())?;
+            let unpacked = Unpacked::new(FileFrom { file, offset: 0 });
+            let limit = self.identity.segment_size.bytes() + 1;
+            Ok(unpacked.map_err(|error| cannot_read(path, error))?.take(limit))
+        };
+        let [first, second] = paths;
+        let (mut first_stream, mut second_stream) = (open(first)?, open(second)?);
+        let (mut ours, mut theirs) = (vec![0; READ_SIZE], vec![0; READ_SIZE]);
+        let mut offset = 0;
+        loop {
+            let count = read_full(&mut first_stream, &mut ours).map_err(|error| cannot_read(first, error))?;
+            let other =
+                read_full(&mut second_stream, &mut theirs).map_err(|error| cannot_read(second, error))?;
+            let (ours, theirs) = (ours.get(..count), theirs.get(..other));
+            if ours != theirs {
+                let pairs = ours.unwrap_or_default().iter().zip(theirs.unwrap_or_default());
+                let same = pairs.take_while(|(a, b)| a == b).count();
+                return Ok(Some(offset + same as u64));
+            }
+            if count < READ_SIZE {
+                return Ok(None);
+            }
+            offset += count as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::format::wal::page_header::tests::long_header;
+    use std::io::Write;
+
+    pub(crate) const MB: u64 = 1 << 20;
+
+    /// A 1 MB segment of server 15 with a header on each page, as WAL on `timeline` at `segno`.
+    pub(crate) fn segment(timeline: u32, segno: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for page in 0..MB / 8192 {
+            let info = if page == 0 { 2 } else { 0 };
+            let header =
+                long_header(Major::V15, info, timeline, segno * MB + page * 8192, 77, 1 << 20, false);
+            let mut whole = vec![0; 8192];
+            let length = if page == 0 { 40 } else { 24 };
+            whole[..length].copy_from_slice(&header[..length]);
+            bytes.extend(whole);
+        }
+        bytes
+    }
+
+    fn scan_directory(path: &Path, depth: Depth) -> WalArchive {
+        let mut archive = Archive::default();
+        archive.add(path).unwrap();
+        scan(archive, depth, 2, None)
+    }
+
+    fn faults_of(scan: &WalArchive, name: &str) -> Vec<SegmentFault> {
+        let path = |file: &&SegmentFile| scan.archive.segment_path(&file.entry).ends_with(name);
+        scan.faults(scan.files.iter().find(path).unwrap())
+    }
+
+    #[test]
+    fn what_is_wrong_with_each_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
+        let gzip = |bytes: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        for segno in 1..5 {
+            write(&format!("00000001000000000000000{segno}"), &segment(1, segno));
+        }
+        write("000000010000000000000005", b"");
+        write("000000010000000000000006", &segment(1, 6)[..500_000]);
+        write("000000010000000000000007", &vec![0; MB as usize]);
+        write("000000010000000000000008", &segment(1, 3));
+        write("000000010000000000000009", &segment(2, 9));
+        let mut foreign = segment(1, 10);
+        foreign[24] = 78;
+        write("00000001000000000000000A", &foreign);
+        write("00000001000000000000000B", &gzip(&segment(1, 11)));
+        write("00000001000000000000000C.gz", &gzip(&gzip(&segment(1, 12))));
+        write("00000001000000000000000D.gz", &segment(1, 13));
+        let cut = gzip(&segment(1, 14));
+        write("00000001000000000000000E.gz", &cut[..cut.len() - 9]);
+        let partial = gzip(&segment(1, 15));
+        write("00000001000000000000000F.gz.partial", &partial[..partial.len() / 2]);
+        write("000000010000000000000010.gz", &gzip(&vec![7; 40 << 20]));
+        let mut torn = segment(1, 17);
+        torn[81920..90112].fill(0);
+        write("000000010000000000000011", &torn);
+        write("000000010000000000001000", &segment(1, 18));
+        let scan = scan_directory(directory.path(), Depth::Pages);
+        assert_eq!(scan.identity.segment_size.bytes(), MB);
+        assert_eq!(scan.identity.system_id, Some(SystemId(77)));
+        let one = |name: &str| {
+            let faults = faults_of(&scan, name);
+            assert_eq!(faults.len(), 1, "{name}: {faults:?}");
+            faults[0].clone()
+        };
+        assert_eq!(faults_of(&scan, "000000010000000000000004"), []);
+        assert_eq!(one("000000010000000000000005"), SegmentFault::Empty);
+        assert_eq!(one("000000010000000000000006"), SegmentFault::Size { found: 500_000, expected: MB });
+        assert_eq!(one("000000010000000000000007"), SegmentFault::NoHeader(HeaderFault::Zero));
+        let (found, expected) = (Lsn(3 * MB), Lsn(8 * MB));
+        assert_eq!(one("000000010000000000000008"), SegmentFault::Address { found, expected });
+        assert_eq!(one("000000010000000000000009"), SegmentFault::Timeline { found: TimelineId(2) });
+        assert!(matches!(one("00000001000000000000000A"), SegmentFault::ForeignSystem { .. }));
+        assert!(matches!(one("00000001000000000000000B"), SegmentFault::HiddenCompression(_)));
+        assert!(matches!(one("00000001000000000000000C.gz"), SegmentFault::CompressedTwice(_)));
+        assert!(matches!(one("00000001000000000000000D.gz"), SegmentFault::NotCompressed(_)));
+        assert!(matches!(
+            one("00000001000000000000000E.gz"),
+            SegmentFault::Stream(StreamFault::Broken { .. })
+        ));
+        assert_eq!(faults_of(&scan, "00000001000000000000000F.gz.partial"), []);
+        let bomb = faults_of(&scan, "000000010000000000000010.gz");
+        assert_eq!(bomb[0], SegmentFault::Stream(StreamFault::TooLong { limit: MB }));
+        let SegmentFault::Pages(pages) = one("000000010000000000000011") else { panic!() };
+        assert_eq!((pages.sound, pages.again), (81920, Some(90112)));
+        assert_eq!(one("000000010000000000001000"), SegmentFault::ImpossibleName);
+    }
+
+    #[test]
+    fn headers_need_one_small_read_of_each_file() {
+        let directory = tempfile::tempdir().unwrap();
+        for segno in 1..5 {
+            let path = directory.path().join(format!("00000001000000000000000{segno}"));
+            std::fs::write(path, segment(1, segno)).unwrap();
+        }
+        let scan = scan_directory(directory.path(), Depth::Headers);
+        assert_eq!(scan.bytes_read, 4 * 8192);
+        let names = scan_directory(directory.path(), Depth::Names);
+        assert_eq!((names.bytes_read, names.identity.size_source), (0, SizeSource::FileSizes));
+        assert_eq!(names.identity.segment_size.bytes(), MB);
+    }
+
+    #[test]
+    fn copies_are_compared_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut archive = Archive::default();
+        for (name, byte) in [("a", 0), ("b", 0), ("c", 9)] {
+            let path = directory.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            let mut bytes = segment(1, 1);
+            bytes[900_000] = byte;
+            std::fs::write(path.join("000000010000000000000001"), bytes).unwrap();
+            archive.add(&path).unwrap();
+        }
+        let scan = scan(archive, Depth::Headers, 1, None);
+        let (duplicates, unreadable) = scan.duplicates(2);
+        assert_eq!(unreadable, []);
+        let differences: Vec<_> = duplicates.iter().map(|duplicate| duplicate.difference).collect();
+        assert_eq!(differences, [None, Some(900_000)]);
+    }
+}
