@@ -266,12 +266,16 @@ impl Timelines {
                 }
             }
         }
-        // The target began at its switch point: its ancestors had WAL up to there.
+        // The target began at its switch point: its ancestors had WAL up to there. And a file that is of no
+        // use proves that there was WAL of its name.
         let own_begin = way.lineage.last().map_or(Lsn::INVALID, |span| span.begin);
+        let unusable = self.by_id.get(&target).and_then(|timeline| timeline.unusable.last());
+        let unusable = unusable.map_or(Lsn::INVALID, |last| self.segment_size.start(last.saturating_add(1)));
+        let there_was = own_begin.max(unusable);
         if let Some(end) = way.stretches.last().map(|last| last.end)
-            && end < own_begin
+            && end < there_was
         {
-            let hole = self.hole(&way.lineage, end, own_begin);
+            let hole = self.hole(&way.lineage, end, there_was);
             way.holes.push(hole);
         }
         way
