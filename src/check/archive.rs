@@ -142,6 +142,9 @@ fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
             gap.timeline == name.timeline && segno.is_some_and(|segno| gap.unusable.contains(&segno))
         });
         for fault in faults {
+            if is_of_its_own_cluster(picture, file, fault) {
+                continue;
+            }
             let mut finding = segment_finding(picture, file, fault);
             if replaced {
                 finding = finding.measured("another copy", "is sound");
@@ -156,6 +159,17 @@ fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
             findings.push(finding);
         }
     }
+}
+
+/// Segments in the pg_wal of another cluster than the archive's are where they belong: that the two do not
+/// go together is one finding about the pair.
+fn is_of_its_own_cluster(picture: &Picture, file: &SegmentFile, fault: &SegmentFault) -> bool {
+    let SegmentFault::ForeignSystem { found, .. } = fault else { return false };
+    let path = picture.wal.archive.directory(&file.entry).map(|directory| &directory.path);
+    picture.pg_wals.iter().any(|pg_wal| {
+        let control = pg_wal.control.as_ref().map(|scan| scan.detected.control.system_identifier);
+        Some(&pg_wal.path) == path && control == Some(*found)
+    })
 }
 
 /// One fault in words.
@@ -473,37 +487,41 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
             let count: u64 = hole.missing.iter().map(|missing| missing.run.count()).sum();
             let first = hole.missing.first();
             let first = first.map(|missing| picture.timelines.name(missing.timeline, missing.run.first));
-            let fatal = first.is_some_and(|first| has_wrong_size(picture, first));
-            let how = if fatal { "with FATAL: archive file has wrong size" } else { "without an error" };
-            let first = first.map_or_else(String::new, |first| first.to_string());
-            let what = match count {
-                1 => format!("segment {first} is"),
-                _ => format!("{count} segments from {first} on are"),
+            let bad = first.and_then(|first| bad_file(picture, first));
+            let how = match bad {
+                Some((_, fault)) if is_wrong_size(fault) => "with FATAL",
+                _ => "without an error",
             };
-            format!(
-                "recovery to {called} ends in {} at {}, {how}: {what} missing or of no use",
-                stretch.last, stretch.end
-            )
+            let why = match (bad, first, count) {
+                (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
+                (None, Some(first), 1) => format!("segment {first} is missing"),
+                (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
+                (None, None, _) => "nothing follows".to_owned(),
+            };
+            format!("recovery to {called} ends in {} at {}, {how}: {why}", stretch.last, stretch.end)
         }
     }
 }
 
-/// Does the server stop over this segment instead of taking it for the end of the archive?
-fn has_wrong_size(picture: &Picture, name: WalFileName) -> bool {
-    let mut files =
-        picture.faults.iter().filter_map(|(index, faults)| Some((picture.wal.files.get(*index)?, faults)));
-    files.any(|(file, faults)| {
-        file.entry.name == name
-            && faults.iter().any(|fault| {
-                matches!(
-                    fault,
-                    SegmentFault::Empty
-                        | SegmentFault::Size { .. }
-                        | SegmentFault::HiddenCompression(_)
-                        | SegmentFault::CompressedTwice(_)
-                )
-            })
-    })
+/// A file of this name that is of no use, and why.
+fn bad_file(picture: &Picture, name: WalFileName) -> Option<(&SegmentFile, &SegmentFault)> {
+    let mut files = picture.faults.iter().filter_map(|(index, faults)| {
+        let file = picture.wal.files.get(*index)?;
+        let judged = picture.wal.archive.in_pg_wal(&file.entry) != picture.has_archive;
+        Some((file, faults.first()?)).filter(|_| file.entry.name == name && judged)
+    });
+    files.next()
+}
+
+/// Does the server stop over this, instead of taking it for the end of the archive?
+fn is_wrong_size(fault: &SegmentFault) -> bool {
+    matches!(
+        fault,
+        SegmentFault::Empty
+            | SegmentFault::Size { .. }
+            | SegmentFault::HiddenCompression(_)
+            | SegmentFault::CompressedTwice(_)
+    )
 }
 
 /// Backups on the way to a timeline whose own WAL is whole.

@@ -94,7 +94,7 @@ fn check_copies(picture: &Picture, findings: &mut Findings) {
     }
 }
 
-/// The first page of a timeline's first segment: its timeline is the parent's if the branch lies behind it.
+/// The first page of a timeline's first segment: its timeline is an ancestor's if the branch lies behind it.
 fn first_page_timeline(picture: &Picture, id: TimelineId, first: SegNo) -> Option<TimelineId> {
     let name = picture.timelines.name(id, first);
     let file = picture.wal.files.iter().find(|file| file.entry.name == name)?;
@@ -109,7 +109,7 @@ fn check_has_history(picture: &Picture, id: TimelineId, timeline: &Timeline, fin
         .measured("segments of the timeline", timeline.count())
         .measured("first of them", picture.timelines.name(id, first));
     if let Some(parent) = first_page_timeline(picture, id, first).filter(|parent| *parent < id) {
-        finding = finding.measured("parent, from its first page", parent);
+        finding = finding.measured("an ancestor, from its first page", parent);
     }
     if let Some(other) = picture.histories.iter().find(|file| file.history.timeline == id) {
         finding = finding.measured("may still be", other.path.display());
@@ -139,7 +139,7 @@ fn check_first_segment(picture: &Picture, id: TimelineId, timeline: &Timeline, f
     let why = if first < expected {
         "is older than the branch"
     } else if first > expected && page.is_some_and(|page| page < id) {
-        "begins with pages of the parent, so the branch is in it"
+        "begins with pages of an ancestor, so the branch is in it"
     } else if first > expected && page.is_none() && parents.is_some_and(|parent| parent.has(first)) {
         "also exists on the parent, as only the segment of the branch does after a promotion"
     } else {
@@ -177,7 +177,7 @@ fn check_parents_rest(picture: &Picture, id: TimelineId, timeline: &Timeline, fi
         .map(|run| run.last - run.first.max(first_beyond) + 1)
         .sum();
     let text = format!(
-        "timeline {id} left timeline {} at {} for want of WAL, but {} has segments behind that",
+        "timeline {id} left timeline {} at {} for want of WAL, but timeline {} has segments behind that",
         entry.timeline, entry.end, entry.timeline
     );
     findings.push(

@@ -147,6 +147,9 @@ fn verdict(recovery: String, findings: &Findings) -> String {
     let Some(kind) = worst.filter(|kind| kind.code != arc::MISSING && kind.code != arc::NO_SEGMENTS) else {
         return recovery;
     };
+    if kind.kept.first().is_some_and(|finding| recovery.contains(&finding.headline)) {
+        return recovery;
+    }
     let more = if kind.count > 1 { format!(" (and {} more)", kind.count - 1) } else { String::new() };
     match kind.kept.first() {
         Some(finding) if kind.severity > Severity::Warning => {

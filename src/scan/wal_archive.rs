@@ -517,11 +517,16 @@ const SIZE_SAMPLE: usize = 64;
 
 /// What the files have in common.
 fn identify(archive: &Archive, files: &[SegmentFile], given: Option<WalSegSize>) -> Identity {
-    let sound: Vec<&PageHeader> = files
-        .iter()
-        .filter_map(|file| file.content.as_ref()?.header.as_ref())
-        .filter(|header| header.fault(true).is_none())
-        .collect();
+    let headers = |in_pg_wal: bool| -> Vec<&PageHeader> {
+        let files = files.iter().filter(|file| archive.in_pg_wal(&file.entry) == in_pg_wal);
+        let headers = files.filter_map(|file| file.content.as_ref()?.header.as_ref());
+        headers.filter(|header| header.fault(true).is_none()).collect()
+    };
+    // The archive is what is judged; a pg_wal beside it may be of another cluster.
+    let mut sound = headers(false);
+    if sound.is_empty() {
+        sound = headers(true);
+    }
     let sizes = votes(sound.iter().filter_map(|header| header.segment_size()));
     let highest = archive.segments.iter().map(|entry| entry.name.seg).max().unwrap_or(0);
     let possible = |size: &WalSegSize| u64::from(highest) < size.segments_per_log();

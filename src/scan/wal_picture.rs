@@ -168,8 +168,11 @@ fn build(
             builder.timeline(timeline).partials.insert(segno);
         } else if wal.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
             // Old content or none under the name of a future segment.
-        } else if faults.contains_key(&index) {
+        } else if let Some(faults) = faults.get(&index) {
             builder.timeline(timeline).unusable.insert(segno);
+            if let [SegmentFault::Pages(pages)] = faults.as_slice() {
+                builder.timeline(timeline).readable_part.insert(segno, pages.sound);
+            }
         } else {
             builder.usable(timeline, segno);
         }

@@ -107,6 +107,8 @@ fn timelines(picture: &Picture, limit: usize) -> Section {
         let broken = way.holes.iter().any(|hole| hole.end > start);
         let status = if way.stretches.is_empty() {
             "NO WAL"
+        } else if timeline.history.is_none() && id.0 > 1 {
+            "NO HISTORY"
         } else if broken || !timeline.unusable.is_empty() {
             "DEGRADED"
         } else {
