@@ -1,4 +1,6 @@
 //! Facts to findings: one file per topic. Nothing here prints or decides what to do.
 
+pub mod archive;
 pub mod control;
 pub mod directory;
+pub mod timelines;

@@ -3,6 +3,7 @@
 mod controldata;
 mod explain;
 mod generate;
+mod wal_gaps;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 #[derive(Subcommand, Debug)]
 enum Command {
     Controldata(controldata::Arguments),
+    WalGaps(wal_gaps::Arguments),
     Explain(explain::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -103,6 +105,7 @@ pub(crate) enum Failure {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controldata(arguments) => arguments.run(),
+        Command::WalGaps(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(),

@@ -3,3 +3,4 @@
 pub mod control;
 pub mod timeline;
 pub mod wal_archive;
+pub mod wal_picture;

@@ -45,8 +45,10 @@ pub struct Timeline {
     pub runs: Vec<Run>,
     /// Segments of which there is only a `.partial` file.
     pub partials: BTreeSet<SegNo>,
-    /// Segments that are there but of no use, in archives.
+    /// Segments that are there but of no use.
     pub unusable: BTreeSet<SegNo>,
+    /// Those of them that can be replayed up to a damaged page: so many bytes.
+    pub readable_part: BTreeMap<SegNo, u64>,
 }
 
 impl Timeline {
@@ -266,12 +268,16 @@ impl Timelines {
                 }
             }
         }
-        // The target began at its switch point: its ancestors had WAL up to there.
+        // The target began at its switch point: its ancestors had WAL up to there. And a file that is of no
+        // use proves that there was WAL of its name.
         let own_begin = way.lineage.last().map_or(Lsn::INVALID, |span| span.begin);
+        let unusable = self.by_id.get(&target).and_then(|timeline| timeline.unusable.last());
+        let unusable = unusable.map_or(Lsn::INVALID, |last| self.segment_size.start(last.saturating_add(1)));
+        let there_was = own_begin.max(unusable);
         if let Some(end) = way.stretches.last().map(|last| last.end)
-            && end < own_begin
+            && end < there_was
         {
-            let hole = self.hole(&way.lineage, end, own_begin);
+            let hole = self.hole(&way.lineage, end, there_was);
             way.holes.push(hole);
         }
         way
@@ -298,6 +304,15 @@ impl Timelines {
                 end: size.start(run.last.saturating_add(1)),
                 first: self.name(span.timeline, run.first),
                 last: self.name(span.timeline, run.last),
+            }));
+        }
+        if first <= last
+            && let Some(timeline) = self.by_id.get(&span.timeline)
+        {
+            let parts = timeline.readable_part.range(first..=last);
+            pieces.extend(parts.filter(|(segno, _)| !timeline.has(**segno)).map(|(segno, bytes)| {
+                let (begin, name) = (size.start(*segno), self.name(span.timeline, *segno));
+                Stretch { begin, end: Lsn(begin.0.saturating_add(*bytes)), first: name, last: name }
             }));
         }
         self.parents_copy(lineage, index, first, pieces);
@@ -460,6 +475,19 @@ mod tests {
         assert_eq!(timelines.latest_from(TimelineId(1)), TimelineId(2));
         assert_eq!(timelines.latest_from(TimelineId(3)), TimelineId(4));
         assert_eq!(timelines.highest(), Some(TimelineId(4)));
+    }
+
+    #[test]
+    fn a_damaged_page_ends_recovery_inside_its_segment() {
+        let mut timelines = build(&[(1, 1..=2), (1, 4..=4)], &[]);
+        let timeline = timelines.by_id.get_mut(&TimelineId(1)).unwrap();
+        timeline.unusable.insert(3);
+        timeline.readable_part.insert(3, 81920);
+        let way = timelines.way(TimelineId(1));
+        assert_eq!(way.stretches[0].end, Lsn(3 * MB16 + 81920));
+        assert_eq!(way.stretches[0].last.to_string(), "000000010000000000000003");
+        let missing = Missing { timeline: TimelineId(1), run: Run { first: 3, last: 3 } };
+        assert_eq!(way.holes[0].missing, [missing]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::format::wal::page_header::{HeaderFault, LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
@@ -225,7 +226,7 @@ pub enum SegmentFault {
 
 /// Reads the segments of a listing. `size` is the segment size that the user gave in case none is found.
 pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegSize>) -> WalArchive {
-    let progress = AtomicU64::new(0);
+    let progress = Arc::new(AtomicU64::new(0));
     let mut unreadable = Vec::new();
     let contents: Vec<Option<Box<Content>>> = if depth == Depth::Names {
         archive.segments.iter().map(|_| None).collect()
@@ -254,7 +255,7 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
         }
     }
     unreadable.sort();
-    let bytes_read = progress.into_inner();
+    let bytes_read = progress.load(Ordering::Relaxed);
     WalArchive { archive, depth, files, identity, unreadable, bytes_read }
 }
 
@@ -310,7 +311,7 @@ fn in_threads<T: Sync, R: Send>(
 fn read_first_page(
     archive: &Archive,
     entry: &Entry<WalFileName>,
-    progress: &AtomicU64,
+    progress: &Arc<AtomicU64>,
 ) -> Result<Option<Box<Content>>, String> {
     if archive.packing(entry).foreign {
         return Ok(None);
@@ -327,7 +328,11 @@ fn read_first_page(
         content.first_read = page.len();
     } else {
         // Decoders read on from where the first read ended; what they take is at most a few blocks.
-        let whole = io::Cursor::new(page).chain(FileFrom { file, offset: count as u64 });
+        let whole = io::Cursor::new(page).chain(FileFrom {
+            file,
+            offset: count as u64,
+            progress: Arc::clone(progress),
+        });
         let opened = Unpacked::new(whole);
         page = vec![0; FIRST_READ];
         match opened {
@@ -387,12 +392,14 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>)
 struct FileFrom {
     file: DataFile,
     offset: u64,
+    progress: Arc<AtomicU64>,
 }
 
 impl Read for FileFrom {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read_at(buffer, self.offset)?;
         self.offset += count as u64;
+        self.progress.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
@@ -402,14 +409,15 @@ fn read_pages(
     archive: &Archive,
     file: &SegmentFile,
     identity: &Identity,
-    progress: &AtomicU64,
+    progress: &Arc<AtomicU64>,
 ) -> Result<Option<Box<Content>>, String> {
     let Some(first) = &file.content else { return Ok(None) };
     let path = archive.segment_path(&file.entry);
     let mut content = first.clone();
     let limit = identity.segment_size.bytes();
     let opened = DataFile::open(&path).map_err(|error| error.to_string())?;
-    let mut stream = match Unpacked::new(FileFrom { file: opened, offset: 0 }) {
+    let mut stream = match Unpacked::new(FileFrom { file: opened, offset: 0, progress: Arc::clone(progress) })
+    {
         Ok(stream) => stream,
         Err(error) => {
             content.stream_fault = Some(broken(&path, 0, error)?);
@@ -423,7 +431,6 @@ fn read_pages(
     let mut offset = 0;
     loop {
         let (filled, error) = fill(&mut stream, &mut buffer);
-        progress.fetch_add(filled as u64, Ordering::Relaxed);
         for (index, page) in buffer.get(..filled).unwrap_or_default().chunks(block).enumerate() {
             walk.page(offset + (index * block) as u64, page);
         }
@@ -510,11 +517,16 @@ const SIZE_SAMPLE: usize = 64;
 
 /// What the files have in common.
 fn identify(archive: &Archive, files: &[SegmentFile], given: Option<WalSegSize>) -> Identity {
-    let sound: Vec<&PageHeader> = files
-        .iter()
-        .filter_map(|file| file.content.as_ref()?.header.as_ref())
-        .filter(|header| header.fault(true).is_none())
-        .collect();
+    let headers = |in_pg_wal: bool| -> Vec<&PageHeader> {
+        let files = files.iter().filter(|file| archive.in_pg_wal(&file.entry) == in_pg_wal);
+        let headers = files.filter_map(|file| file.content.as_ref()?.header.as_ref());
+        headers.filter(|header| header.fault(true).is_none()).collect()
+    };
+    // The archive is what is judged; a pg_wal beside it may be of another cluster.
+    let mut sound = headers(false);
+    if sound.is_empty() {
+        sound = headers(true);
+    }
     let sizes = votes(sound.iter().filter_map(|header| header.segment_size()));
     let highest = archive.segments.iter().map(|entry| entry.name.seg).max().unwrap_or(0);
     let possible = |size: &WalSegSize| u64::from(highest) < size.segments_per_log();
@@ -706,7 +718,18 @@ impl WalArchive {
     }
 
     /// Compares the files that bear one name in archives and have no fault of their own, whole.
-    pub fn duplicates(&self, threads: usize) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
+    pub fn duplicates(&mut self, threads: usize) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
+        let progress = Arc::new(AtomicU64::new(0));
+        let compared = self.compare_duplicates(threads, &progress);
+        self.bytes_read += progress.load(Ordering::Relaxed);
+        compared
+    }
+
+    fn compare_duplicates(
+        &self,
+        threads: usize,
+        progress: &Arc<AtomicU64>,
+    ) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
         let candidates: Vec<&SegmentFile> =
             self.files.iter().filter(|file| self.is_archived(file) && self.faults(file).is_empty()).collect();
         let pairs: Vec<(&SegmentFile, &SegmentFile)> = candidates
@@ -717,7 +740,7 @@ impl WalArchive {
         let work = |(first, second): &(&SegmentFile, &SegmentFile)| {
             let (name, paths) =
                 (first.entry.name, [first, second].map(|file| self.archive.segment_path(&file.entry)));
-            let difference = self.difference(&paths)?;
+            let difference = self.difference(&paths, progress)?;
             let [first, second] = paths;
             Ok(Some(Duplicate { name, first, second, difference }))
         };
@@ -734,10 +757,10 @@ impl WalArchive {
     }
 
     /// The first byte in which two segments differ.
-    fn difference(&self, paths: &[PathBuf; 2]) -> Result<Option<u64>, String> {
+    fn difference(&self, paths: &[PathBuf; 2], progress: &Arc<AtomicU64>) -> Result<Option<u64>, String> {
         let open = |path: &PathBuf| -> Result<_, String> {
             let file = DataFile::open(path).map_err(|error: Error| error.to_string())?;
-            let unpacked = Unpacked::new(FileFrom { file, offset: 0 });
+            let unpacked = Unpacked::new(FileFrom { file, offset: 0, progress: Arc::clone(progress) });
             let limit = self.identity.segment_size.bytes() + 1;
             Ok(unpacked.map_err(|error| cannot_read(path, error))?.take(limit))
         };
@@ -886,7 +909,7 @@ pub(crate) mod tests {
             std::fs::write(path.join("000000010000000000000001"), bytes).unwrap();
             archive.add(&path).unwrap();
         }
-        let scan = scan(archive, Depth::Headers, 1, None);
+        let mut scan = scan(archive, Depth::Headers, 1, None);
         let (duplicates, unreadable) = scan.duplicates(2);
         assert_eq!(unreadable, []);
         let differences: Vec<_> = duplicates.iter().map(|duplicate| duplicate.difference).collect();

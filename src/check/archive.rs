@@ -1,0 +1,534 @@
+//! Archives: can recovery get every segment that it will ask for, and is each what its name says?
+//!
+//! The order follows what a restore needs to know first: what is missing and what that costs, files that
+//! are not what they claim, backups that cannot be used, then what a pg_wal beside the archive tells.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
+use crate::format::wal::page_header::HeaderFault;
+use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
+use crate::scan::timeline::Way;
+use crate::scan::wal_archive::{SegmentFault, SegmentFile, SizeSource, StreamFault};
+use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, is_on};
+use crate::source::archive::name::{ArchiveName, OtherName, classify};
+use crate::source::compressed::Compression;
+
+/// How many names or timelines one finding spells out.
+const SPELLED_OUT: usize = 5;
+
+/// Which timelines the user will recover to: a gap on the way to one of them is damage.
+pub fn check_archive(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings: &mut Findings) {
+    check_size(picture, findings);
+    check_presence(picture, findings);
+    check_gaps(picture, gaps, targets, findings);
+    check_segments(picture, gaps, findings);
+    check_backups(picture, findings);
+    check_copies(picture, findings);
+    check_partials(picture, findings);
+    check_others(picture, findings);
+    check_pg_wal(picture, findings);
+}
+
+fn check_size(picture: &Picture, findings: &mut Findings) {
+    let identity = &picture.wal.identity;
+    if identity.size_source == SizeSource::Assumed && !picture.wal.files.is_empty() {
+        let size = identity.segment_size.bytes();
+        let headline = format!("the segment size is assumed to be {} MB", size >> 20);
+        let highest = picture.wal.files.iter().map(|file| file.entry.name.seg).max().unwrap_or(0);
+        let finding = Finding::new(arc::SIZE_ASSUMED, Place::default(), headline);
+        findings.push(finding.measured("highest last part of a name", format!("{highest:08X}")));
+    }
+}
+
+fn check_presence(picture: &Picture, findings: &mut Findings) {
+    if picture.timelines.oldest().is_none() {
+        let directory = picture.wal.archive.directories.first();
+        let place = directory.map_or(Place::default(), |directory| Place::path(&directory.path));
+        let finding = Finding::new(arc::NO_SEGMENTS, place, "there is no WAL segment that recovery can use");
+        findings.push(finding.measured("segment files of any kind", picture.wal.files.len()));
+    }
+}
+
+/// Is one of the costs borne on the way to where the user will want to go?
+fn severity_of(costs: &[Cost], targets: &[TimelineId]) -> Severity {
+    let matters = |cost: &Cost| targets.contains(&cost.target) && !cost.before_backups;
+    if costs.iter().any(matters) { Severity::Damage } else { Severity::Warning }
+}
+
+fn check_gaps(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings: &mut Findings) {
+    let size = picture.timelines.segment_size;
+    for gap in gaps {
+        let missing = gap.run.count() - gap.unusable.len() as u64;
+        if missing == 0 {
+            // The files' own findings say so.
+            continue;
+        }
+        let (first, last) = (gap.run.first, gap.run.last);
+        let name = |segno| picture.timelines.name(gap.timeline, segno);
+        let names = if first == last {
+            format!("segment {} is", name(first))
+        } else {
+            format!("{} segments from {} to {} are", gap.run.count(), name(first), name(last))
+        };
+        let place = Place::wal(size.start(first), size.start(last.saturating_add(1)));
+        let mut finding = Finding::new(arc::MISSING, place, format!("{names} missing"))
+            .with_severity(severity_of(&gap.costs, targets))
+            .measured("missing", bytes_text(missing, size.bytes()));
+        if !gap.unusable.is_empty() {
+            finding = finding.measured("there but of no use", gap.unusable.len());
+        }
+        findings.push(with_places(picture, gap, with_costs(finding, &gap.costs)));
+    }
+}
+
+fn bytes_text(segments: u64, size: u64) -> String {
+    format!("{segments} × {} MB = {} bytes", size >> 20, u128::from(segments) * u128::from(size))
+}
+
+/// What a gap means for each timeline behind it.
+fn with_costs(mut finding: Finding, costs: &[Cost]) -> Finding {
+    for cost in costs.iter().take(SPELLED_OUT) {
+        let note = if cost.before_backups { "; every backup known here starts behind it" } else { "" };
+        let lost = match cost.later {
+            0 => format!("nothing up to {} can be reached", cost.resumes),
+            1 => format!("1 later segment, from {} on, cannot be reached", cost.resumes),
+            later => format!("{later} later segments, from {} on, cannot be reached", cost.resumes),
+        };
+        let text = format!("timeline {}: ends at {} in {}; {lost}{note}", cost.target, cost.end, cost.last);
+        finding = finding.measured("recovery from before it to", text);
+    }
+    match costs.len().saturating_sub(SPELLED_OUT) {
+        0 => finding,
+        more => finding.measured("further timelines concerned", more),
+    }
+}
+
+/// Where the missing segments may still be: a pg_wal that was given too, or a .partial file.
+fn with_places(picture: &Picture, gap: &Gap, mut finding: Finding) -> Finding {
+    let mut places = Vec::new();
+    let timeline = picture.timelines.by_id.get(&gap.timeline);
+    if let Some(timeline) = timeline {
+        let partials = timeline.partials.range(gap.run.first..=gap.run.last).take(SPELLED_OUT);
+        places.extend(
+            partials.map(|segno| format!("{}.partial", picture.timelines.name(gap.timeline, *segno))),
+        );
+    }
+    if picture.has_archive
+        && let Some(more) = picture.with_pg_wal.by_id.get(&gap.timeline)
+    {
+        let in_gap =
+            more.runs.iter().flat_map(|run| run.first.max(gap.run.first)..=run.last.min(gap.run.last));
+        let held =
+            in_gap.filter_map(|segno: SegNo| picture.in_pg_wal(picture.timelines.name(gap.timeline, segno)));
+        places.extend(held.take(SPELLED_OUT).map(|path| path.display().to_string()));
+    }
+    for place in places {
+        finding = finding.measured("may still be", place);
+    }
+    finding
+}
+
+fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
+    let size = picture.timelines.segment_size;
+    for (index, faults) in &picture.faults {
+        let Some(file) = picture.wal.files.get(*index) else { continue };
+        let name = file.entry.name;
+        let segno = name.segno(size);
+        let timeline = picture.timelines.by_id.get(&name.timeline);
+        let replaced = segno.is_some_and(|segno| timeline.is_some_and(|timeline| timeline.has(segno)));
+        let gap = gaps.iter().find(|gap| {
+            gap.timeline == name.timeline && segno.is_some_and(|segno| gap.unusable.contains(&segno))
+        });
+        for fault in faults {
+            if is_of_its_own_cluster(picture, file, fault) {
+                continue;
+            }
+            let mut finding = segment_finding(picture, file, fault);
+            if replaced {
+                finding = finding.measured("another copy", "is sound");
+                // Two clusters in one archive stay dangerous, whichever copy is found today.
+                if !matches!(fault, SegmentFault::ForeignSystem { .. }) {
+                    finding = finding.with_severity(Severity::Warning);
+                }
+            }
+            if let Some(gap) = gap {
+                finding = with_places(picture, gap, with_costs(finding, &gap.costs));
+            }
+            findings.push(finding);
+        }
+    }
+}
+
+/// Segments in the pg_wal of another cluster than the archive's are where they belong: that the two do not
+/// go together is one finding about the pair.
+fn is_of_its_own_cluster(picture: &Picture, file: &SegmentFile, fault: &SegmentFault) -> bool {
+    let SegmentFault::ForeignSystem { found, .. } = fault else { return false };
+    let path = picture.wal.archive.directory(&file.entry).map(|directory| &directory.path);
+    picture.pg_wals.iter().any(|pg_wal| {
+        let control = pg_wal.control.as_ref().map(|scan| scan.detected.control.system_identifier);
+        Some(&pg_wal.path) == path && control == Some(*found)
+    })
+}
+
+/// One fault in words.
+fn segment_finding(picture: &Picture, file: &SegmentFile, fault: &SegmentFault) -> Finding {
+    let path = picture.wal.archive.segment_path(&file.entry);
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let place = Place::path(&path);
+    let new = |code: &'static Code, text: String| Finding::new(code, place.clone(), text);
+    let size = picture.timelines.segment_size;
+    match fault {
+        SegmentFault::Empty => {
+            new(arc::EMPTY, format!("archive file \"{name}\" has wrong size: 0 instead of {}", size.bytes()))
+                .differs("size", 0, size.bytes())
+        }
+        SegmentFault::Size { found, expected } => new(
+            arc::WRONG_SIZE,
+            format!("archive file \"{name}\" has wrong size: {found} instead of {expected}"),
+        )
+        .differs("size", found, expected),
+        SegmentFault::NoHeader(HeaderFault::Zero) => {
+            new(arc::ZEROS, format!("{name} begins with zeros: no valid page header"))
+        }
+        SegmentFault::NoHeader(fault) => new(arc::NO_HEADER, format!("{name}: {fault}, offset 0")),
+        SegmentFault::ForeignSystem { found, expected } => new(
+            arc::FOREIGN_SYSTEM,
+            format!("{name} was written by another cluster"),
+        )
+        .differs("system identifier", found, expected),
+        SegmentFault::OtherMajor { found, expected } => new(
+            arc::OTHER_MAJOR,
+            format!("{name} was written by version {found}"),
+        )
+        .differs("major version", found, expected),
+        SegmentFault::OtherSegmentSize { found, expected } => new(
+            arc::OTHER_SEGMENT_SIZE,
+            format!("{name} states a segment size of {found} bytes"),
+        )
+        .differs("xlp_seg_size", found, expected),
+        SegmentFault::ImpossibleName => {
+            let highest = size.segments_per_log() - 1;
+            new(arc::IMPOSSIBLE_NAME, format!("{name} cannot be a segment of {} MB", size.bytes() >> 20))
+                .differs(
+                    "last part",
+                    format!("{:08X}", file.entry.name.seg),
+                    format!("at most {highest:08X}"),
+                )
+        }
+        SegmentFault::Address { found, expected } => {
+            let belongs = WalFileName::new(file.entry.name.timeline, size.segno(*found), size);
+            new(arc::WRONG_ADDRESS, format!("unexpected pageaddr {found} in WAL segment {name}, offset 0"))
+                .differs("page address", found, expected)
+                .measured("content belongs to", belongs)
+        }
+        SegmentFault::Timeline { found } => new(
+            arc::WRONG_TIMELINE,
+            format!("unexpected timeline ID {found} in WAL segment {name}, offset 0"),
+        )
+        .differs("timeline of the first page", found, file.entry.name.timeline),
+        SegmentFault::HiddenCompression(layers) => {
+            new(arc::HIDDEN_COMPRESSION, format!("{name} is compressed with {}", layers_text(layers)))
+        }
+        SegmentFault::NotCompressed(promised) => {
+            new(arc::NOT_COMPRESSED, format!("{name} is not compressed with {}", promised.name()))
+        }
+        SegmentFault::CompressedTwice(layers) => {
+            new(arc::COMPRESSED_TWICE, format!("{name} is compressed with {}", layers_text(layers)))
+        }
+        SegmentFault::Stream(StreamFault::Broken { after, message }) => {
+            new(arc::BROKEN_STREAM, format!("{name} breaks off after {after} bytes of the segment"))
+                .differs("bytes unpacked", after, size.bytes())
+                .measured("decompressor", message)
+        }
+        SegmentFault::Stream(StreamFault::TooLong { limit }) => {
+            new(arc::BOMB, format!("{name} holds more than {limit} bytes"))
+        }
+        SegmentFault::Pages(pages) => {
+            let start = picture.wal.start(file.entry.name).unwrap_or(Lsn::INVALID);
+            let at = Lsn(start.0.saturating_add(pages.sound));
+            let what = pages.then.map(|fault| fault.to_string()).unwrap_or_default();
+            let text = format!("{what} in WAL segment {name}, LSN {at}, offset {}", pages.sound);
+            let mut finding = new(arc::BAD_PAGES, text).measured("sound bytes before it", pages.sound);
+            finding.at = Place::bytes(&path, pages.sound, size.bytes().saturating_sub(pages.sound));
+            finding.at.lsn = Some(at);
+            match pages.again {
+                Some(again) => finding.measured("sound pages again from offset", again),
+                None => finding,
+            }
+        }
+    }
+}
+
+fn layers_text(layers: &[Compression]) -> String {
+    layers.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", then ")
+}
+
+fn check_backups(picture: &Picture, findings: &mut Findings) {
+    let ways: BTreeMap<TimelineId, Way> = picture
+        .backups
+        .iter()
+        .map(|backup| (backup.timeline, picture.timelines.way(backup.timeline)))
+        .collect();
+    let newest = picture.backups.iter().map(|backup| backup.start).max();
+    for backup in &picture.backups {
+        let Some(way) = ways.get(&backup.timeline) else { continue };
+        let stop = backup.stop.unwrap_or(Lsn(backup.start.0.saturating_add(1)));
+        if picture.covers(way, backup.start, stop) {
+            continue;
+        }
+        // WAL that retention removed with its backup is no loss, unless there is no later backup.
+        let oldest = way.stretches.first().map(|stretch| stretch.begin);
+        let expired = oldest.is_none_or(|oldest| stop <= oldest) && newest > Some(backup.start);
+        let size = picture.timelines.segment_size;
+        let last = size.segno_before(stop);
+        let label = backup.label.as_deref().unwrap_or("without a label");
+        let text = format!("the WAL of the backup started at {} ({label}) is not whole", backup.start);
+        let mut finding =
+            Finding::new(arc::BACKUP_UNUSABLE, Place::wal(backup.start, stop).in_file(&backup.path), text)
+                .measured(
+                    "first segment needed",
+                    picture.timelines.name(backup.timeline, size.segno(backup.start)),
+                )
+                .measured("last segment needed", picture.timelines.name(backup.timeline, last));
+        if expired {
+            finding = finding.with_severity(Severity::Note).measured("later backups", "are there");
+        }
+        findings.push(finding);
+    }
+}
+
+fn check_copies(picture: &Picture, findings: &mut Findings) {
+    for copy in &picture.duplicates {
+        let place = Place::path(&copy.second);
+        let first = copy.first.display();
+        findings.push(match copy.difference {
+            Some(offset) => {
+                Finding::new(arc::COPIES_DIFFER, place, format!("two different segments {}", copy.name))
+                    .measured("first byte that differs", offset)
+                    .measured("the other one", first)
+            }
+            None => Finding::new(arc::COPIES_EQUAL, place, format!("{} is there twice, equal", copy.name))
+                .measured("the other one", first),
+        });
+    }
+}
+
+/// A timeline whose newest segment is only there as .partial, and that no child continues.
+fn check_partials(picture: &Picture, findings: &mut Findings) {
+    for (id, timeline) in &picture.timelines.by_id {
+        let Some(tail) = timeline.partials.last().copied() else { continue };
+        let newer = timeline.last().is_some_and(|last| last >= tail);
+        let promoted = picture.timelines.by_id.keys().any(|child| {
+            let parent = picture.timelines.parent(*child);
+            parent.is_some_and(|(parent, switch)| {
+                parent == *id && picture.timelines.segment_size.segno(switch) == tail
+            })
+        });
+        if newer || promoted {
+            continue;
+        }
+        let name = picture.timelines.name(*id, tail);
+        let start = picture.timelines.segment_size.start(tail);
+        let text = format!("{name} is only there as .partial");
+        let place = Place::wal(start, picture.timelines.segment_size.start(tail.saturating_add(1)));
+        findings.push(Finding::new(arc::PARTIAL_TAIL, place, text));
+    }
+}
+
+fn check_others(picture: &Picture, findings: &mut Findings) {
+    for (kind, files) in &picture.wal.archive.others {
+        let code = match kind {
+            OtherName::Misnamed => arc::MISNAMED,
+            OtherName::Temporary | OtherName::RsyncTemporary => arc::LEFTOVERS,
+            _ => continue,
+        };
+        let Some(first) = files.examples.first() else { continue };
+        let name = first.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let more = if files.count > 1 { format!(" and {} more", files.count - 1) } else { String::new() };
+        let text = format!("\"{name}\"{more}: {}", kind.text());
+        let mut finding = Finding::new(code, Place::path(first), text);
+        for other in files.examples.iter().skip(1) {
+            finding = finding.measured("also", other.display());
+        }
+        findings.push(finding);
+    }
+}
+
+fn check_pg_wal(picture: &Picture, findings: &mut Findings) {
+    for pg_wal in &picture.pg_wals {
+        let control = pg_wal.control.as_ref().filter(|scan| scan.detected.crc_is_right());
+        if let Some(control) = control
+            && let Some(found) = picture.wal.identity.system_id
+            && control.detected.control.system_identifier != found
+        {
+            let expected = control.detected.control.system_identifier;
+            let text = "the segments are not of the cluster in the data directory";
+            let finding = Finding::new(arc::OTHER_CLUSTER, Place::path(&control.path), text);
+            findings.push(finding.differs("system identifier of the segments", found, expected));
+        }
+        check_ready(
+            picture,
+            &pg_wal.path,
+            pg_wal.status.iter().filter(|file| !file.done).map(|file| file.name.as_str()),
+            findings,
+        );
+        if picture.has_archive {
+            check_done(
+                picture,
+                pg_wal.status.iter().filter(|file| file.done).map(|file| file.name.as_str()),
+                &pg_wal.path,
+                findings,
+            );
+        }
+    }
+    check_only_in_pg_wal(picture, findings);
+}
+
+/// One file waiting is the rhythm of archiving; more than one is a queue.
+fn check_ready<'a>(
+    picture: &Picture,
+    path: &Path,
+    names: impl Iterator<Item = &'a str>,
+    findings: &mut Findings,
+) {
+    let names: Vec<&str> = names.collect();
+    let segments: Vec<&str> =
+        names.iter().copied().filter(|name| WalFileName::parse(name.as_bytes()).is_some()).collect();
+    if names.len() < 2 {
+        return;
+    }
+    let size = picture.timelines.segment_size.bytes();
+    let oldest = segments.first().or(names.first()).copied().unwrap_or_default();
+    let text = format!("{} files wait to be archived, the oldest segment is {oldest}", names.len());
+    let finding = Finding::new(arc::READY_BACKLOG, Place::path(path.join("archive_status")), text)
+        .measured("segments", bytes_text(segments.len() as u64, size));
+    findings.push(finding.measured("newest", segments.last().or(names.last()).copied().unwrap_or_default()));
+}
+
+/// What was reported as archived must be in the archive, unless retention removed it: only what is newer
+/// than the archive's oldest segment of that timeline is asked for.
+fn check_done<'a>(
+    picture: &Picture,
+    names: impl Iterator<Item = &'a str>,
+    path: &Path,
+    findings: &mut Findings,
+) {
+    let size = picture.timelines.segment_size;
+    for name in names {
+        let (present, kept) = match classify(name.as_bytes()).0 {
+            ArchiveName::Segment(segment) => {
+                let timeline = picture.timelines.by_id.get(&segment.timeline);
+                let Some(segno) = segment.segno(size) else { continue };
+                let present = timeline.is_some_and(|timeline| {
+                    let partial = name.ends_with(".partial") && timeline.partials.contains(&segno);
+                    timeline.has(segno) || timeline.unusable.contains(&segno) || partial
+                });
+                let oldest = timeline.and_then(|timeline| timeline.first());
+                (present, oldest.is_none_or(|oldest| segno > oldest))
+            }
+            ArchiveName::History(timeline) => {
+                let there = |file: &crate::scan::wal_picture::HistoryFile| {
+                    file.history.timeline == timeline && !file.in_pg_wal
+                };
+                (picture.histories.iter().any(there), true)
+            }
+            _ => continue,
+        };
+        if !present && kept {
+            let place = Place::path(path.join("archive_status").join(format!("{name}.done")));
+            findings.push(Finding::new(
+                arc::DONE_ABSENT,
+                place,
+                format!("{name} is marked .done but is not in the archive"),
+            ));
+        }
+    }
+}
+
+/// The server's newest segments, which the archive does not have.
+fn check_only_in_pg_wal(picture: &Picture, findings: &mut Findings) {
+    if !picture.has_archive {
+        return;
+    }
+    for (id, more) in &picture.with_pg_wal.by_id {
+        let archived = picture.timelines.by_id.get(id).and_then(|timeline| timeline.last());
+        let Some(last) = more.last().filter(|last| archived.is_none_or(|archived| *last > archived)) else {
+            continue;
+        };
+        let first = archived.map_or_else(|| more.first().unwrap_or(last), |archived| archived + 1);
+        let size = picture.timelines.segment_size;
+        let (from, to) = (picture.timelines.name(*id, first), picture.timelines.name(*id, last));
+        let text = format!("{from} to {to} are not in the archive but in pg_wal");
+        let place = Place::wal(size.start(first), size.start(last.saturating_add(1)));
+        let place = match picture.in_pg_wal(to) {
+            Some(path) => place.in_file(path),
+            None => place,
+        };
+        findings.push(Finding::new(arc::ONLY_IN_PG_WAL, place, text).measured("segments", last - first + 1));
+    }
+}
+
+/// One sentence on how far recovery to `target` gets, for the report's first line.
+pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: bool) -> String {
+    let Some(target) = target else { return "there is no WAL segment that recovery can use".to_owned() };
+    let called = if latest { format!("timeline {target} (latest)") } else { format!("timeline {target}") };
+    let way = picture.timelines.way(target);
+    let Some((index, stretch)) = way.from(picture.start_of(&way)) else {
+        return format!("there is no usable WAL for {called}");
+    };
+    match way.holes.get(index) {
+        None => format!(
+            "WAL for {called} is whole from {} on: recovery reaches {} at most, in {}",
+            stretch.first, stretch.end, stretch.last
+        ),
+        Some(hole) => {
+            let count: u64 = hole.missing.iter().map(|missing| missing.run.count()).sum();
+            let first = hole.missing.first();
+            let first = first.map(|missing| picture.timelines.name(missing.timeline, missing.run.first));
+            let bad = first.and_then(|first| bad_file(picture, first));
+            let how = match bad {
+                Some((_, fault)) if is_wrong_size(fault) => "with FATAL",
+                _ => "without an error",
+            };
+            let why = match (bad, first, count) {
+                (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
+                (None, Some(first), 1) => format!("segment {first} is missing"),
+                (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
+                (None, None, _) => "nothing follows".to_owned(),
+            };
+            format!("recovery to {called} ends in {} at {}, {how}: {why}", stretch.last, stretch.end)
+        }
+    }
+}
+
+/// A file of this name that is of no use, and why.
+fn bad_file(picture: &Picture, name: WalFileName) -> Option<(&SegmentFile, &SegmentFault)> {
+    let mut files = picture.faults.iter().filter_map(|(index, faults)| {
+        let file = picture.wal.files.get(*index)?;
+        let judged = picture.wal.archive.in_pg_wal(&file.entry) != picture.has_archive;
+        Some((file, faults.first()?)).filter(|_| file.entry.name == name && judged)
+    });
+    files.next()
+}
+
+/// Does the server stop over this, instead of taking it for the end of the archive?
+fn is_wrong_size(fault: &SegmentFault) -> bool {
+    matches!(
+        fault,
+        SegmentFault::Empty
+            | SegmentFault::Size { .. }
+            | SegmentFault::HiddenCompression(_)
+            | SegmentFault::CompressedTwice(_)
+    )
+}
+
+/// Backups on the way to a timeline whose own WAL is whole.
+pub fn restorable_backups<'a>(picture: &'a Picture, way: &Way) -> Vec<&'a Backup> {
+    let whole = |backup: &&Backup| {
+        is_on(way, backup)
+            && picture.covers(way, backup.start, backup.stop.unwrap_or(Lsn(backup.start.0.saturating_add(1))))
+    };
+    picture.backups.iter().filter(whole).collect()
+}

@@ -1,0 +1,201 @@
+//! `pgforensic wal-gaps`: is the archive whole, and how far does recovery get?
+
+mod tables;
+
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use super::{Common, Failure};
+use crate::check::archive::{check_archive, recovery_verdict};
+use crate::check::timelines::check_timelines;
+use crate::finding::{Coverage, Findings, Severity, arc};
+use crate::pg::{TimelineId, WalSegSize};
+use crate::report::{Report, Status};
+use crate::scan::wal_archive::{Depth, scan};
+use crate::scan::wal_picture::{Picture, picture};
+use crate::source::archive::Archive;
+
+/// Find missing and bad segments in WAL archives, and say how far recovery gets
+///
+/// Several directories are merged. A data directory or its pg_wal is recognised: its segments do not count as
+/// archived, but it is said where a missing one may still be. Segment size, cluster and major version are
+/// found in the page headers.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  pgforensic wal-gaps /archive
+  pgforensic wal-gaps /archive /mnt/second-archive /var/lib/postgresql/data
+  pgforensic wal-gaps /archive --names-only        a million names in seconds; reads no segment
+  pgforensic wal-gaps /archive --deep              reads every page header of every segment
+  pgforensic wal-gaps /archive --format nagios")]
+pub(super) struct Arguments {
+    /// A WAL archive, a data directory, or a pg_wal
+    #[arg(value_name = "DIR", required = true)]
+    directories: Vec<PathBuf>,
+    /// Judge by the names alone: no segment is opened
+    #[arg(long, conflicts_with = "deep")]
+    names_only: bool,
+    /// Read the header of every page, and unpack compressed segments to their end
+    #[arg(long)]
+    deep: bool,
+    /// The timeline that you will recover to, as a decimal number; default: the latest
+    #[arg(long, value_name = "N", value_parser = timeline)]
+    timeline: Option<TimelineId>,
+    /// Segment size in MB, used only where no page header states it
+    #[arg(long, value_name = "MB", value_parser = segment_size)]
+    wal_segsize: Option<WalSegSize>,
+    /// Threads that read
+    #[arg(short, long, value_name = "N", default_value_t = default_jobs())]
+    jobs: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn default_jobs() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// More than this is a typing error and would only cost memory.
+const MAX_JOBS: usize = 256;
+
+/// Decimal as in the server's log, or hexadecimal with 0x. A leading zero is refused: the server would take
+/// it for octal, and who types it means the eight digits of a file name.
+fn timeline(text: &str) -> Result<TimelineId, String> {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if text.starts_with('0') => {
+            let hint = u32::from_str_radix(text, 16).ok().filter(|_| text.len() == 8);
+            let hint = hint.map_or(String::new(), |number| format!("; {text} in a file name is {number}"));
+            return Err(format!(
+                "a leading 0 would mean octal to the server: write the decimal number{hint}"
+            ));
+        }
+        None => text.parse().ok(),
+    };
+    number
+        .filter(|number| *number > 0)
+        .map(TimelineId)
+        .ok_or_else(|| "not a timeline number from 1 on".to_owned())
+}
+
+fn segment_size(text: &str) -> Result<WalSegSize, String> {
+    let size = text.parse::<u64>().ok().and_then(|mb| WalSegSize::new(mb.checked_mul(1 << 20)?));
+    size.ok_or_else(|| "must be a power of two from 1 to 1024".to_owned())
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<Status, Failure> {
+        let mut archive = Archive::default();
+        let mut unlisted = Vec::new();
+        for directory in &self.directories {
+            if let Err(error) = archive.add(directory) {
+                unlisted.push(error);
+            }
+        }
+        if archive.directories.is_empty()
+            && let Some(error) = unlisted.pop()
+        {
+            return Err(error.into());
+        }
+        let depth = match (self.names_only, self.deep) {
+            (true, _) => Depth::Names,
+            (_, true) => Depth::Pages,
+            _ => Depth::Headers,
+        };
+        let threads = self.jobs.clamp(1, MAX_JOBS);
+        let picture = picture(scan(archive, depth, threads, self.wal_segsize), threads);
+        let mut coverage = coverage(&picture);
+        for error in unlisted {
+            coverage.fail(&error.path, error.to_string());
+        }
+        self.common.print(&self.report(&picture, coverage)?)
+    }
+
+    fn report(&self, picture: &Picture, coverage: Coverage) -> Result<Report, Failure> {
+        let latest = picture.latest();
+        if let Some(timeline) = self.timeline
+            && !picture.timelines.by_id.contains_key(&timeline)
+        {
+            let message = format!("there is no segment and no history file of timeline {timeline}");
+            return Err(Failure::Usage(message));
+        }
+        let target = self.timeline.or(latest);
+        let mut targets: Vec<TimelineId> = match self.timeline {
+            Some(timeline) => vec![timeline],
+            None => latest.into_iter().chain(picture.timelines.highest()).collect(),
+        };
+        targets.dedup();
+        let gaps = picture.gaps();
+        let mut findings = Findings::keeping_all(self.common.all);
+        check_archive(picture, &gaps, &targets, &mut findings);
+        check_timelines(picture, &mut findings);
+        let sections = tables::sections(picture, &gaps, target, self.common.all);
+        let recovery = recovery_verdict(picture, target, target == latest);
+        Ok(Report {
+            command: "wal-gaps",
+            subject: self.directories.clone(),
+            verdict: verdict(recovery, &findings),
+            findings,
+            coverage,
+            sections,
+        })
+    }
+}
+
+/// How far recovery gets. Damage elsewhere comes first, a warning after it.
+fn verdict(recovery: String, findings: &Findings) -> String {
+    let worst = findings.kinds().next().filter(|kind| kind.severity >= Severity::Warning);
+    let Some(kind) = worst.filter(|kind| kind.code != arc::MISSING && kind.code != arc::NO_SEGMENTS) else {
+        return recovery;
+    };
+    if kind.kept.first().is_some_and(|finding| recovery.contains(&finding.headline)) {
+        return recovery;
+    }
+    let more = if kind.count > 1 { format!(" (and {} more)", kind.count - 1) } else { String::new() };
+    match kind.kept.first() {
+        Some(finding) if kind.severity > Severity::Warning => {
+            format!("{}{more}; {recovery}", finding.headline)
+        }
+        Some(finding) => format!("{recovery}; but {}{more}", finding.headline),
+        None => recovery,
+    }
+}
+
+fn coverage(picture: &Picture) -> Coverage {
+    let mut coverage = Coverage { bytes: picture.wal.bytes_read, ..Coverage::default() };
+    let archive = &picture.wal.archive;
+    for file in &picture.wal.files {
+        if file.content.is_some() {
+            coverage.files += 1;
+        } else if archive.packing(&file.entry).foreign {
+            coverage.skip(
+                &archive.segment_path(&file.entry),
+                "packed in a way that is not undone here: taken by its name",
+            );
+        }
+    }
+    coverage.files += (picture.histories.len() + picture.backups.len()) as u64;
+    if picture.wal.depth == Depth::Names {
+        for directory in &archive.directories {
+            coverage.skip(&directory.path, "the content of the segments (--names-only)");
+        }
+    }
+    for (path, why) in &picture.unreadable {
+        coverage.fail(path, why.clone());
+    }
+    coverage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_is_decimal_and_never_octal() {
+        assert_eq!(timeline("20"), Ok(TimelineId(20)));
+        assert_eq!(timeline("0x14"), Ok(TimelineId(20)));
+        assert!(timeline("00000014").unwrap_err().ends_with("00000014 in a file name is 20"));
+        for bad in ["010", "0", "14h", "-1", "", "0x", "4294967296"] {
+            assert!(timeline(bad).is_err(), "{bad}");
+        }
+    }
+}

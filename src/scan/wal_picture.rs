@@ -1,0 +1,354 @@
+//! The whole picture of the WAL in several directories: segments, histories and backups put together.
+//!
+//! Archives are merged: restore_command may look into all of them. A server's pg_wal is not one of them: a
+//! segment that is only there has to be copied before it counts, so it never hides a gap of the archive. It
+//! is shown as the place where the segment may still be, and [`Picture::with_pg_wal`] tells how far recovery
+//! would get with it. Only when nothing but a pg_wal is given is the pg_wal itself what is judged.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::control::{ControlScan, scan_control};
+use super::timeline::{Builder, Hole, Run, Timelines, Way};
+use super::wal_archive::{Depth, Duplicate, PgWalState, SegmentFault, SegmentFile, WalArchive};
+use crate::format::backup_history::BackupHistory;
+use crate::format::timeline_history::TimelineHistory;
+use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
+use crate::source::archive::{Role, StatusFile, archive_status};
+use crate::source::compressed::Unpacked;
+use crate::source::file::DataFile;
+use crate::source::pgdata::DataDirectory;
+
+/// History files are a line for each ancestor; a longer one is not read to its end.
+const HISTORY_LIMIT: u64 = 1 << 20;
+
+/// A timeline history file and its content.
+#[derive(Debug)]
+pub struct HistoryFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says.
+    pub history: TimelineHistory,
+    /// It lies in a server's pg_wal.
+    pub in_pg_wal: bool,
+}
+
+/// A backup that is known from its history file.
+#[derive(Debug)]
+pub struct Backup {
+    /// The history file.
+    pub path: PathBuf,
+    /// The timeline on which it was started.
+    pub timeline: TimelineId,
+    /// Where its redo starts.
+    pub start: Lsn,
+    /// Where it becomes consistent, exclusive.
+    pub stop: Option<Lsn>,
+    /// The user's word for it.
+    pub label: Option<String>,
+}
+
+/// One server's pg_wal.
+#[derive(Debug)]
+pub struct PgWal {
+    /// The directory.
+    pub path: PathBuf,
+    /// The control file of the data directory around it.
+    pub control: Option<ControlScan>,
+    /// Its archive_status.
+    pub status: Vec<StatusFile>,
+}
+
+/// Everything that is known before it is judged.
+#[derive(Debug)]
+pub struct Picture {
+    /// The segments.
+    pub wal: WalArchive,
+    /// Faults of the segments, for those that have any, by their index.
+    pub faults: BTreeMap<usize, Vec<SegmentFault>>,
+    /// The timeline histories.
+    pub histories: Vec<HistoryFile>,
+    /// The backups, by start.
+    pub backups: Vec<Backup>,
+    /// The pg_wal directories.
+    pub pg_wals: Vec<PgWal>,
+    /// Copies of one segment.
+    pub duplicates: Vec<Duplicate>,
+    /// Is there an archive, or is a pg_wal all there is?
+    pub has_archive: bool,
+    /// What the archives (or else the pg_wal) hold.
+    pub timelines: Timelines,
+    /// The same with the written segments of every pg_wal.
+    pub with_pg_wal: Timelines,
+    /// What could not be read, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// Neighbouring segments that are missing on one timeline, and what that costs.
+#[derive(Clone, Debug)]
+pub struct Gap {
+    /// In whose name they are missing.
+    pub timeline: TimelineId,
+    /// The segments.
+    pub run: Run,
+    /// Those of them that are there but of no use.
+    pub unusable: Vec<SegNo>,
+    /// The consequences.
+    pub costs: Vec<Cost>,
+}
+
+/// What a gap means for recovery to one timeline.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// The target.
+    pub target: TimelineId,
+    /// Recovery that starts before the gap ends here.
+    pub end: Lsn,
+    /// Last segment before it.
+    pub last: WalFileName,
+    /// Position behind the gap, up to which nothing is reachable.
+    pub resumes: Lsn,
+    /// Segments behind the gap on the way to the target.
+    pub later: u64,
+    /// No backup known here starts before the gap.
+    pub before_backups: bool,
+}
+
+/// Puts together what was read of the segments, and reads the small files.
+pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
+    let mut unreadable = wal.unreadable.clone();
+    let (duplicates, failed) =
+        if wal.depth == Depth::Names { Default::default() } else { wal.duplicates(threads) };
+    unreadable.extend(failed);
+    let faults: BTreeMap<usize, Vec<SegmentFault>> = wal
+        .files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| (index, wal.faults(file)))
+        .filter(|(_, faults)| !faults.is_empty())
+        .collect();
+    let histories = read_histories(&wal, &mut unreadable);
+    let backups = read_backups(&wal, &mut unreadable);
+    let pg_wals = read_pg_wals(&wal, &mut unreadable);
+    let has_archive = wal.archive.directories.iter().any(|directory| directory.role == Role::Archive);
+    let judged = |in_pg_wal: bool| in_pg_wal != has_archive;
+    let timelines = build(&wal, &faults, &histories, judged);
+    let with_pg_wal = build(&wal, &faults, &histories, |_| true);
+    Picture {
+        wal,
+        faults,
+        histories,
+        backups,
+        pg_wals,
+        duplicates,
+        has_archive,
+        timelines,
+        with_pg_wal,
+        unreadable,
+    }
+}
+
+/// The timelines of the files for which `judged` says yes; it is asked whether they are in a pg_wal.
+fn build(
+    wal: &WalArchive,
+    faults: &BTreeMap<usize, Vec<SegmentFault>>,
+    histories: &[HistoryFile],
+    judged: impl Fn(bool) -> bool,
+) -> Timelines {
+    let size = wal.identity.segment_size;
+    let mut builder = Builder::new(size);
+    for (index, file) in wal.files.iter().enumerate() {
+        let Some(segno) = file.entry.name.segno(size) else { continue };
+        if !judged(wal.archive.in_pg_wal(&file.entry)) {
+            continue;
+        }
+        let timeline = file.entry.name.timeline;
+        if wal.archive.packing(&file.entry).partial {
+            builder.timeline(timeline).partials.insert(segno);
+        } else if wal.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
+            // Old content or none under the name of a future segment.
+        } else if let Some(faults) = faults.get(&index) {
+            builder.timeline(timeline).unusable.insert(segno);
+            if let [SegmentFault::Pages(pages)] = faults.as_slice() {
+                builder.timeline(timeline).readable_part.insert(segno, pages.sound);
+            }
+        } else {
+            builder.usable(timeline, segno);
+        }
+    }
+    // Of several copies the first directory's counts; archives come before a pg_wal, as for the server.
+    let mut ordered: Vec<_> = histories.iter().filter(|file| judged(file.in_pg_wal)).collect();
+    ordered.sort_by_key(|file| file.in_pg_wal);
+    for file in ordered.into_iter().rev() {
+        builder.timeline(file.history.timeline).history = Some(file.history.clone());
+    }
+    builder.finish()
+}
+
+/// A small file, unpacked.
+fn read_small(path: &Path) -> Result<Vec<u8>, String> {
+    let file = DataFile::open(path).map_err(|error| error.to_string())?;
+    let failed = |error: std::io::Error| format!("could not read file \"{}\": {error}", path.display());
+    let mut content = Vec::new();
+    let unpacked = Unpacked::new(file.into_std()).map_err(failed)?;
+    unpacked.take(HISTORY_LIMIT).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
+}
+
+fn read_histories(wal: &WalArchive, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<HistoryFile> {
+    let mut files = Vec::new();
+    for entry in &wal.archive.histories {
+        let packing = wal.archive.packing(entry);
+        let path = wal.archive.history_path(entry);
+        // Even with names alone: without their few lines nothing can be said about timelines.
+        let content =
+            if packing.foreign { Err("cannot be unpacked here".to_owned()) } else { read_small(&path) };
+        match content {
+            Ok(content) => files.push(HistoryFile {
+                history: TimelineHistory::parse(entry.name, &content),
+                in_pg_wal: wal.archive.in_pg_wal(entry),
+                path,
+            }),
+            Err(error) => unreadable.push((path, error)),
+        }
+    }
+    files
+}
+
+fn read_backups(wal: &WalArchive, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<Backup> {
+    let mut backups: Vec<Backup> = Vec::new();
+    for entry in &wal.archive.backups {
+        let (segment, offset) = entry.name;
+        let path = wal.archive.backup_path(entry);
+        let Some(begin) = wal.start(segment) else { continue };
+        let content = match read_small(&path) {
+            Ok(content) => BackupHistory::parse(&content),
+            Err(error) => {
+                unreadable.push((path.clone(), error));
+                BackupHistory::default()
+            }
+        };
+        let start = Lsn(begin.0.saturating_add(u64::from(offset)));
+        if backups.iter().any(|known| (known.timeline, known.start) == (segment.timeline, start)) {
+            continue;
+        }
+        let stop = content.stop.filter(|stop| *stop > start);
+        backups.push(Backup { path, timeline: segment.timeline, start, stop, label: content.label });
+    }
+    backups.sort_by_key(|backup| backup.start);
+    backups
+}
+
+fn read_pg_wals(wal: &WalArchive, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<PgWal> {
+    let mut pg_wals = Vec::new();
+    for directory in &wal.archive.directories {
+        let Role::PgWal { data_directory } = &directory.role else { continue };
+        let status = archive_status(&directory.path).unwrap_or_else(|error| {
+            unreadable.push((error.path.clone(), error.to_string()));
+            Vec::new()
+        });
+        let control = data_directory.as_ref().and_then(|root| {
+            match scan_control(&DataDirectory::new(root).control_path(), None) {
+                Ok(scan) => Some(scan),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => {
+                    unreadable.push((error.path.clone(), error.to_string()));
+                    None
+                }
+            }
+        });
+        pg_wals.push(PgWal { path: directory.path.clone(), control, status });
+    }
+    pg_wals
+}
+
+impl Picture {
+    /// The timeline that `latest` means for a server that starts on the oldest one here.
+    pub fn latest(&self) -> Option<TimelineId> {
+        Some(self.timelines.latest_from(self.timelines.oldest()?))
+    }
+
+    /// Where recovery to a timeline would begin: at the oldest backup whose WAL is whole, or without one at
+    /// the oldest segment. Backups taken from a standby leave no history file, so this is what is known here.
+    pub fn start_of(&self, way: &Way) -> Lsn {
+        let restorable = |backup: &&Backup| {
+            is_on(way, backup)
+                && self.covers(way, backup.start, backup.stop.unwrap_or(Lsn(backup.start.0 + 1)))
+        };
+        let oldest = way.stretches.first().map_or(Lsn::INVALID, |stretch| stretch.begin);
+        self.backups.iter().find(restorable).map_or(oldest, |backup| backup.start)
+    }
+
+    /// Does one stretch of the way hold all of a range?
+    pub fn covers(&self, way: &Way, start: Lsn, stop: Lsn) -> bool {
+        way.stretches.iter().any(|stretch| stretch.begin <= start && stop <= stretch.end)
+    }
+
+    /// Every gap on the way to any timeline, with its consequences, in the order of names.
+    pub fn gaps(&self) -> Vec<Gap> {
+        let mut found: Vec<(TimelineId, Run, Cost)> = Vec::new();
+        for target in self.timelines.by_id.keys() {
+            let way = self.timelines.way(*target);
+            let start = self.start_of(&way);
+            for (stretch, hole) in way.stretches.iter().zip(&way.holes) {
+                let cost = Cost {
+                    target: *target,
+                    end: hole.begin,
+                    last: stretch.last,
+                    resumes: hole.end,
+                    later: self.segments_behind(&way, hole),
+                    before_backups: hole.end <= start,
+                };
+                found
+                    .extend(hole.missing.iter().map(|missing| (missing.timeline, missing.run, cost.clone())));
+            }
+        }
+        found.sort_by_key(|(timeline, run, cost)| (*timeline, run.first, cost.target));
+        let mut gaps: Vec<Gap> = Vec::new();
+        for (timeline, run, cost) in found {
+            match gaps.last_mut() {
+                Some(gap) if gap.timeline == timeline && run.first <= gap.run.last.saturating_add(1) => {
+                    gap.run.last = gap.run.last.max(run.last);
+                    gap.costs.push(cost);
+                }
+                _ => gaps.push(Gap { timeline, run, unusable: Vec::new(), costs: vec![cost] }),
+            }
+        }
+        for gap in &mut gaps {
+            if let Some(timeline) = self.timelines.by_id.get(&gap.timeline) {
+                gap.unusable = timeline.unusable.range(gap.run.first..=gap.run.last).copied().collect();
+            }
+        }
+        gaps
+    }
+
+    fn segments_behind(&self, way: &Way, hole: &Hole) -> u64 {
+        let size = self.timelines.segment_size.bytes();
+        let behind = way.stretches.iter().filter(|stretch| stretch.begin >= hole.end);
+        behind.map(|stretch| (stretch.end.0 - stretch.begin.0).div_ceil(size)).sum()
+    }
+
+    /// Files of one segment that lie in a pg_wal and hold it.
+    pub fn in_pg_wal(&self, name: WalFileName) -> Option<PathBuf> {
+        let from = self.wal.files.partition_point(|file| file.entry.name < name);
+        let same = self.wal.files.get(from..)?.iter().take_while(|file| file.entry.name == name);
+        let mut held = same.filter(|file| self.is_written_in_pg_wal(file));
+        held.next().map(|file| self.wal.archive.segment_path(&file.entry))
+    }
+
+    /// Does a file in a pg_wal hold what its name says?
+    pub fn is_written_in_pg_wal(&self, file: &SegmentFile) -> bool {
+        self.wal.archive.in_pg_wal(&file.entry)
+            && self.wal.pg_wal_state(file).is_none_or(|state| state == PgWalState::Written)
+            && self.wal.faults(file).is_empty()
+    }
+}
+
+/// Does a backup lie on the way to a timeline?
+pub fn is_on(way: &Way, backup: &Backup) -> bool {
+    way.lineage.iter().any(|span| {
+        span.timeline == backup.timeline
+            && span.end.is_none_or(|end| backup.stop.unwrap_or(backup.start) <= end)
+    })
+}
