@@ -15,7 +15,7 @@ use crate::format::control::{CONTROL_FILE_SIZE, Detected};
 use crate::pg::time::local_zone;
 use crate::pg::{Major, WalSegSize};
 use crate::report::{Cell, Fact, Format, Report, Section, Status, cell_text};
-use crate::scan::control::{ControlScan, Surroundings, scan_control};
+use crate::scan::control::{ControlScan, Surroundings, find_history, scan_control};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
@@ -161,7 +161,10 @@ impl Arguments {
         let other = if other.is_dir() { Target::directory(other) } else { Target::file(other) };
         let (ours, theirs) = (target.scan()?, other.scan()?);
         let mut findings = Findings::keeping_all(self.common.all);
-        let verdict = diff_verdict(&ours, &theirs, &mut findings);
+        let directories: Vec<_> =
+            [target, &other].iter().filter_map(|t| t.directory.as_ref().map(|(d, _)| d)).collect();
+        let history = |timeline| find_history(&directories, timeline);
+        let verdict = diff_verdict(&ours, &theirs, &history, &mut findings);
         let coverage = Coverage {
             files: 2,
             bytes: (ours.bytes.len() + theirs.bytes.len()) as u64,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::format::control::{CONTROL_FILE_SIZE, Detected, detect};
 use crate::format::postmaster_pid::PostmasterPid;
-use crate::pg::{Major, SegNo, WalFileName, WalSegSize};
+use crate::format::timeline_history::TimelineHistory;
+use crate::pg::{Major, SegNo, TimelineId, WalFileName, WalSegSize};
 use crate::source::file::read_prefix;
 use crate::source::pgdata::{DataDirectory, Tablespace};
 use crate::source::process::{Process, process, shared_memory_attachments};
@@ -43,6 +44,13 @@ pub fn scan_control(path: &Path, hint: Option<Major>) -> Result<ControlScan, Err
         std::thread::sleep(PAUSE);
     }
     unreachable!("the last attempt returns")
+}
+
+/// The history of a timeline, from the pg_wal of the first directory that has it.
+pub fn find_history(directories: &[&DataDirectory], timeline: TimelineId) -> Option<TimelineHistory> {
+    let name = format!("pg_wal/{}", timeline.history_file_name());
+    let content = directories.iter().find_map(|directory| directory.small_file(&name).ok().flatten())?;
+    Some(TimelineHistory::parse(timeline, &content))
 }
 
 /// What the data directory around a control file says.

@@ -76,6 +76,9 @@ codes! {
     OTHER_CLUSTER = "CTL-030", Damage, "system identifiers differ",
         means "The two control files belong to different clusters: files, WAL or backups of one are useless and dangerous for the other. A pg_upgrade, or pg_createsubscriber, makes a new identifier as well.",
         next "Do not mix them. Find the right partner by its system identifier.";
+    DIVERGED = "CTL-031", Damage, "timelines have diverged",
+        means "Both come from the same cluster, but one went on after the point where the other's timeline branched off: each holds changes that the other lacks.",
+        next "Decide which side is to survive, save the other's WAL, and rebuild it from the survivor (pg_rewind or a new base backup).";
     OTHER_TIMELINE = "CTL-032", Warning, "timelines differ",
         means "The two are on different timelines of the same cluster. Positions in the WAL can be compared only up to the point where the timelines part, which the .history file of the higher one tells.",
         next "Read the history file of the higher timeline, in pg_wal or the archive (wal-gaps draws the tree), before you call one of them newer.";
