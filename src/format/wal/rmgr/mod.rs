@@ -16,6 +16,7 @@ mod gist;
 mod hash;
 mod heap;
 mod heap2;
+mod invalidation;
 mod logical_message;
 mod multixact;
 mod relmap;
