@@ -4,3 +4,5 @@ pub mod control;
 pub mod timeline;
 pub mod wal_archive;
 pub mod wal_picture;
+pub mod wal_units;
+pub mod wal_walk;
