@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn every_condition_is_named_with_its_numbers() {
-        let cases: [(fn(&mut PageHeaderData), &str); 8] = [
+        type Edit = fn(&mut PageHeaderData);
+        let cases: [(Edit, &str); 8] = [
             (|h| h.pd_flags = 0x0009, "pd_flags 0x0009 has bits outside of 0x0007"),
             (|h| h.pd_lower = 20, "pd_lower 20 is within the header of 24 bytes"),
             (|h| h.pd_lower = 8004, "pd_lower 8004 is above pd_upper 8000"),
