@@ -148,14 +148,40 @@ pub struct Listing {
     /// Forks with missing or cut segments.
     pub chains: Vec<ChainFault>,
     /// Left out, and why.
-    pub skipped: Vec<(PathBuf, &'static str)>,
+    pub skipped: Vec<(PathBuf, Skipped)>,
     /// Could not be looked at.
     pub errors: Vec<Error>,
 }
 
-const AS_PG_CHECKSUMS: &str = "holds no pages; pg_checksums leaves it out too";
-const SEGMENT_ZERO: &str =
-    "no relation's file; pg_checksums stops here: invalid segment number 0 in file name";
+/// Why something is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skipped {
+    /// Its name says that it holds no pages; pg_checksums leaves it out too.
+    NoPages,
+    /// A name at which pg_checksums stops.
+    SegmentZero,
+    /// A socket, a device.
+    NoFile,
+    /// Gone since the directory was read.
+    Vanished,
+    /// A directory that is one of those above it.
+    Loop,
+}
+
+impl Skipped {
+    /// For people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Skipped::NoPages => "holds no pages; pg_checksums leaves it out too",
+            Skipped::SegmentZero => {
+                "no relation's file; pg_checksums stops here: invalid segment number 0 in file name"
+            }
+            Skipped::NoFile => "neither a file nor a directory",
+            Skipped::Vanished => "vanished while the directory was read",
+            Skipped::Loop => "a loop of links",
+        }
+    }
+}
 
 /// Lists one directory after the other.
 #[derive(Debug)]
@@ -210,7 +236,7 @@ impl ClusterWalk {
             };
             let (name, path) = (entry.file_name(), path.join(entry.file_name()));
             if self.selection.is_left_out(&name) {
-                listing.skipped.push((path, AS_PG_CHECKSUMS));
+                listing.skipped.push((path, Skipped::NoPages));
                 continue;
             }
             // Follows links: a server reads through them, and so does pg_checksums into directories.
@@ -219,9 +245,9 @@ impl ClusterWalk {
                 Ok(metadata) if metadata.is_file() => {
                     self.add_file(path, &name, metadata.len(), shared, &mut listing);
                 }
-                Ok(_) => listing.skipped.push((path, "neither a file nor a directory")),
+                Ok(_) => listing.skipped.push((path, Skipped::NoFile)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    listing.skipped.push((path, "vanished while the directory was read"));
+                    listing.skipped.push((path, Skipped::Vanished));
                 }
                 Err(error) => listing.errors.push(Error::at(&path, "stat file")(error)),
             }
@@ -233,7 +259,7 @@ impl ClusterWalk {
         below.sort_by(|a, b| number_order(&b.0).cmp(&number_order(&a.0)));
         for (path, identity) in below {
             if parents.len() == DEEPEST || parents.contains(&identity) {
-                listing.skipped.push((path, "a loop of links"));
+                listing.skipped.push((path, Skipped::Loop));
                 continue;
             }
             let parents = parents.iter().copied().chain([identity]).collect();
@@ -289,7 +315,7 @@ impl ClusterWalk {
         }
         let segment = match segment {
             Some(segment) if segment > 0 || !text.contains('.') => segment,
-            _ => return listing.skipped.push((path, SEGMENT_ZERO)),
+            _ => return listing.skipped.push((path, Skipped::SegmentZero)),
         };
         listing.files.push(PageFile {
             path,
@@ -496,9 +522,9 @@ mod tests {
         let walk = ClusterWalk::new(&target, selection(Major::V11));
         let skipped: Vec<_> = walk.flat_map(|listing| listing.skipped).collect();
         let why = |name: &str| skipped.iter().find(|(path, _)| path.ends_with(name)).map(|(_, why)| *why);
-        assert_eq!(why("pg_internal.init.123"), Some(SEGMENT_ZERO));
-        assert_eq!(why("notes.txt"), Some(SEGMENT_ZERO));
-        assert_eq!(why("pgsql_tmp"), Some(AS_PG_CHECKSUMS));
+        assert_eq!(why("pg_internal.init.123"), Some(Skipped::SegmentZero));
+        assert_eq!(why("notes.txt"), Some(Skipped::SegmentZero));
+        assert_eq!(why("pgsql_tmp"), Some(Skipped::NoPages));
         let one = Selection { filenode: Some("2600".to_owned()), ..selection(Major::V18) };
         assert_eq!(names(ClusterWalk::new(&target, one)), ["2600", "2600_fsm"]);
     }

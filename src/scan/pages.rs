@@ -176,7 +176,7 @@ pub struct FileScan {
 pub struct Nature {
     /// How many sound pages were looked at.
     pub sampled: u64,
-    /// The kind that most of them have.
+    /// The kind that most of them have; of a page with a bad checksum only where there is no other.
     pub kind: Option<PageKind>,
     /// Heap: fewest and most columns of their tuples.
     pub columns: Option<(u16, u16)>,
@@ -446,15 +446,21 @@ impl PageTester {
         let mut page = vec![0; size];
         let mut nature = Nature::default();
         let mut kinds: BTreeMap<PageKind, u64> = BTreeMap::new();
+        let mut unsound: Option<PageKind> = None;
         for index in (0..blocks).step_by((blocks / SAMPLES).max(1) as usize) {
             let read = source.read_full_at(&mut page, index * size as u64);
             let Ok(header) = PageHeaderData::read(&page, self.options.abi) else { continue };
             let whole = read.is_ok_and(|filled| filled == size);
-            if !whole || header.is_new() || self.test(&page, self.block(file, index)).is_some() {
+            if !whole || header.is_new() || !header.is_sane(size, self.options.abi) {
+                continue;
+            }
+            let kind = PageKind::of(&page, &header, self.options.abi);
+            if self.test(&page, self.block(file, index)).is_some() {
+                unsound = unsound.or(kind);
                 continue;
             }
             nature.sampled += 1;
-            let Some(kind) = PageKind::of(&page, &header, self.options.abi) else { continue };
+            let Some(kind) = kind else { continue };
             *kinds.entry(kind).or_default() += 1;
             let columns = heap_columns(&page, &header, self.options.abi).filter(|_| kind == PageKind::Heap);
             nature.columns = match (nature.columns, columns) {
@@ -462,7 +468,7 @@ impl PageTester {
                 (known, new) => known.or(new),
             };
         }
-        nature.kind = kinds.into_iter().max_by_key(|(_, count)| *count).map(|(kind, _)| kind);
+        nature.kind = kinds.into_iter().max_by_key(|(_, count)| *count).map(|(kind, _)| kind).or(unsound);
         nature
     }
 
@@ -474,6 +480,45 @@ impl PageTester {
         let filled = source.read_full_at(&mut page, index.checked_mul(size as u64)?).ok()?;
         (filled == size).then_some(page)
     }
+}
+
+/// What the pages themselves say of the cluster, where pg_control cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// Page size and byte order that most headers show; the default where none is usable.
+    pub page_size: usize,
+    /// See `page_size`.
+    pub abi: Abi,
+    /// More pages with a checksum than without.
+    pub checksums: bool,
+    /// How many page headers say so.
+    pub sampled: u64,
+}
+
+/// Looks at the first pages of the first files.
+pub fn guess(walk: ClusterWalk) -> Guess {
+    const ENOUGH: usize = 200;
+    let mut votes: BTreeMap<(usize, bool), u64> = BTreeMap::new();
+    let (mut with, mut without) = (0u64, 0u64);
+    for file in walk.flat_map(|listing| listing.files).filter(|file| file.length > 0).take(ENOUGH) {
+        let mut head = [0; 24];
+        let Ok(source) = DataFile::open(&file.path) else { continue };
+        if !source.read_full_at(&mut head, 0).is_ok_and(|filled| filled == head.len()) {
+            continue;
+        }
+        for abi in [Abi::LITTLE_64, Abi::BIG_64] {
+            let Ok(header) = PageHeaderData::read(&head, abi) else { continue };
+            let size = usize::from(header.page_size());
+            if !header.is_new() && size.is_power_of_two() && size >= 1024 && header.is_sane(size, abi) {
+                *votes.entry((size, abi.big_endian)).or_default() += 1;
+                if header.pd_checksum == 0 { without += 1 } else { with += 1 }
+            }
+        }
+    }
+    let most = votes.into_iter().max_by_key(|(_, count)| *count).map(|(vote, _)| vote);
+    let (page_size, big_endian) = most.unwrap_or((Geometry::DEFAULT.page_size, false));
+    let abi = if big_endian { Abi::BIG_64 } else { Abi::LITTLE_64 };
+    Guess { page_size, abi, checksums: with >= without, sampled: with + without }
 }
 
 /// Nothing but zeros?
