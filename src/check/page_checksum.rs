@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use super::page_damage::{Suspect, diagnose};
 use crate::finding::{Coverage, Finding, Findings, Place, Severity, dir, pag};
-use crate::format::page::PageHeaderData;
+use crate::format::page::{PageHeaderData, PageKind};
 use crate::format::reader::Abi;
 use crate::pg::relation::ForkNumber;
 use crate::pg::{BlockNumber, Lsn};
@@ -102,8 +102,9 @@ impl Role {
         }
     }
 
-    fn consequence(self) -> &'static str {
+    fn consequence(self, kind: Option<PageKind>) -> &'static str {
         match self {
+            Role::Table if kind == Some(PageKind::Sequence) => "its position is lost; setval sets it again",
             Role::Catalog => "system catalog: the server or a database may become unusable",
             Role::Table => "its rows in this block are lost",
             Role::Unknown => "no sound page tells what it is; taken for a table",
@@ -129,7 +130,7 @@ fn role_text(role: Role, file: &PageFile, nature: Option<&Nature>) -> String {
     };
     let fork = file.name.map(|name| name.fork).filter(|fork| *fork == ForkNumber::Init);
     let fork = if fork.is_some() { ", init fork" } else { "" };
-    format!("{kind}{fork}; {}", role.consequence())
+    format!("{kind}{fork}; {}", role.consequence(nature.and_then(|nature| nature.kind)))
 }
 
 /// One file with something wrong in it, for the list.
@@ -166,6 +167,10 @@ pub struct Totals {
     pub by_role: BTreeMap<Role, u64>,
     /// Blocks that could not be read.
     pub unreadable_blocks: u64,
+    /// Files that end inside a block.
+    pub short_blocks: u64,
+    /// Segment files that are missing, cut or too large.
+    pub chain_faults: u64,
     /// Pages that recovery writes again.
     pub newer_than_redo: u64,
     /// Pages that a server was writing.
@@ -210,6 +215,7 @@ impl PageJudge {
         for error in listing.errors {
             self.coverage.fail(&error.path, error.to_string());
         }
+        self.totals.chain_faults += listing.chains.len() as u64;
         for fault in &listing.chains {
             self.findings.push(chain_finding(fault, self.rules.geometry));
         }
@@ -383,6 +389,7 @@ impl PageJudge {
             stored,
             calculated,
             fork_blocks: u32::try_from(scan.file.fork_length / size).unwrap_or(u32::MAX),
+            relseg_size: self.rules.geometry.relseg_size,
             is_map: matches!(scan.file.name.map(|n| n.fork), Some(ForkNumber::Fsm | ForkNumber::Vm)),
             nature: &nature,
             abi: self.rules.abi,
@@ -431,6 +438,7 @@ impl PageJudge {
             self.findings.push(finding.differs("bytes", end, format!("{}, when it was listed", file.length)));
         }
         if scan.tail > 0 {
+            self.totals.short_blocks += 1;
             let index = file.length / size;
             let headline = format!(
                 "could not read block {index} in file \"{}\": read {} of {size}",
@@ -499,42 +507,59 @@ fn chain_finding(fault: &ChainFault, geometry: Geometry) -> Finding {
     }
 }
 
+/// `1 file`, `2 files`.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The first line: what is broken and what follows. `verified`: checksums were compared.
 pub fn page_verdict(totals: &Totals, verified: bool, complete: bool) -> String {
-    let Totals { files, blocks, .. } = totals;
+    let (files, blocks) = (count(totals.files, "file"), count(totals.blocks, "block"));
     let bad = totals.bad_checksums + totals.bad_headers;
-    if *blocks == 0 && totals.unreadable_blocks == 0 {
-        return format!("no blocks to check in {files} files");
-    }
+    let bad_files = count(totals.bad_files, "file");
     let mut text = match (bad, verified) {
-        (0, true) if complete => format!("all {blocks} blocks in {files} files have the right checksum"),
-        (0, true) => {
-            format!("the {blocks} blocks that could be read in {files} files have the right checksum")
-        }
-        (0, false) => format!("{blocks} blocks in {files} files have possible page headers"),
+        _ if totals.blocks == 0 => format!("no block was checked in {files}"),
+        (0, true) if complete => format!("{blocks} in {files}: every checksum is right"),
+        (0, true) => format!("{blocks} in {files} could be read: their checksums are right"),
+        (0, false) => format!("{blocks} in {files}: every page header is possible"),
         (_, true) if totals.bad_headers == 0 => {
-            format!("{bad} of {blocks} blocks fail their checksum, in {} files", totals.bad_files)
+            format!(
+                "{bad} of {blocks} {} checksum, in {bad_files}",
+                if bad == 1 { "fails its" } else { "fail their" }
+            )
+        }
+        (_, true) if totals.bad_checksums == 0 => {
+            format!("{bad} of {blocks} cannot be valid, although no checksum fails, in {bad_files}")
         }
         (_, true) => format!(
-            "{} of {blocks} blocks fail their checksum, {} more cannot be valid, in {} files",
-            totals.bad_checksums, totals.bad_headers, totals.bad_files
+            "{} of {blocks} fail their checksum, {} more cannot be valid, in {bad_files}",
+            totals.bad_checksums, totals.bad_headers
         ),
-        (_, false) => {
-            format!("{bad} of {blocks} blocks cannot be valid, in {} files", totals.bad_files)
-        }
+        (_, false) => format!("{bad} of {blocks} cannot be valid, in {bad_files}"),
     };
     let places: Vec<_> = totals.by_role.iter().map(|(role, n)| format!("{n} {}", role.plural())).collect();
+    let mut parts = Vec::new();
     if !places.is_empty() {
-        text.push_str(&format!("; {}", places.join(", ")));
+        parts.push(places.join(", "));
     }
     if totals.newer_than_redo > 0 {
-        text.push_str(&format!("; recovery will write {} of them again", totals.newer_than_redo));
+        parts.push(format!("recovery will write {} of them again", totals.newer_than_redo));
     }
-    if totals.unreadable_blocks > 0 {
-        text.push_str(&format!("; {} blocks cannot be read", totals.unreadable_blocks));
+    for (number, noun, what) in [
+        (totals.chain_faults, "segment file", "missing, cut or too large"),
+        (totals.unreadable_blocks, "block", "unreadable"),
+        (totals.short_blocks, "file", "cut inside a block"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", count(number, noun)));
+        }
     }
     if !verified {
-        text.push_str("; checksums are off, so that nothing else can be checked");
+        parts.push("checksums are off, so that nothing else can be checked".to_owned());
+    }
+    for part in parts {
+        text.push_str("; ");
+        text.push_str(&part);
     }
     text
 }

@@ -41,6 +41,8 @@ pub struct Suspect<'a> {
     pub calculated: u16,
     /// Blocks in the fork.
     pub fork_blocks: u32,
+    /// Blocks in a segment file.
+    pub relseg_size: u32,
     /// A free space map or visibility map: the content can be anything.
     pub is_map: bool,
     /// What the sound pages of the file are.
@@ -229,7 +231,26 @@ fn other_place(
         return None;
     }
     let agreed = own_block.is_some_and(|(block, count)| count > 1 || fitting.contains(&block));
+    let likely = fitting.iter().find_map(|block| likely_mistake(suspect, *block));
+    if let Some(text) = likely.filter(|_| !suspect.is_map) {
+        evidence.push(("how the block numbers differ", text));
+        return Some(pag::WRONG_BLOCK);
+    }
     (agreed || small && !fitting.is_empty()).then_some(pag::WRONG_BLOCK)
+}
+
+/// The few mistakes that hardware and people make; all together fit by chance in one of a thousand pages.
+fn likely_mistake(suspect: &Suspect, block: BlockNumber) -> Option<String> {
+    let size = suspect.relseg_size;
+    let (here, there) = (suspect.block.checked_div(size)?, block.checked_div(size)?);
+    if here != there && suspect.block.checked_rem(size)? == block.checked_rem(size)? {
+        return Some(format!("the same place in segment {there} instead of {here}"));
+    }
+    match suspect.block.abs_diff(block) {
+        n @ 1..=8 => Some(format!("by {n}")),
+        _ if (suspect.block ^ block).is_power_of_two() => Some("in one bit".to_owned()),
+        _ => None,
+    }
 }
 
 /// In what a page that is sound in itself differs from all others of its file.
@@ -406,12 +427,16 @@ fn flipped_bit(suspect: &Suspect, structure: &Structure, evidence: &mut Evidence
         evidence.push(("flipped bits that would explain it", text.to_owned()));
         return Flip::Excluded;
     }
-    evidence.push(("flipped bits that would explain it", format!("{}{more}", list.join(", "))));
     let alone = lone_bit(suspect.page, structure).filter(|bit| candidates.contains(bit));
-    if let Some(bit) = alone {
-        evidence.push(("only bit set in the free space", format!("byte {} bit {}", bit.byte, bit.bit)));
-    }
-    if alone.is_some() || !structure.is_sound() { Flip::Proved } else { Flip::Possible }
+    let (flip, why) = match alone {
+        Some(_) => (Flip::Proved, "proved: the only bit that is set in the free space"),
+        None if !structure.is_sound() => {
+            (Flip::Proved, "proved: without it the page does not contradict itself")
+        }
+        None => (Flip::Possible, "no proof: of all bits of a page, one fits by chance"),
+    };
+    evidence.push(("flipped bits that would explain it", format!("{}{more} ({why})", list.join(", "))));
+    flip
 }
 
 /// The only bit that is set between `pd_lower` and `pd_upper`.

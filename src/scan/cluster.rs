@@ -98,7 +98,7 @@ pub struct PageFile {
     pub unlogged: bool,
     /// Size when the directory was listed.
     pub length: u64,
-    /// Bytes of the whole fork, over its segments.
+    /// Where the fork's last segment ends, counted from the start of the first.
     pub fork_length: u64,
 }
 
@@ -420,10 +420,13 @@ fn chain_faults(files: &mut [PageFile], geometry: Geometry) -> Vec<ChainFault> {
         .filter_map(|file| file.name.filter(|name| name.fork == ForkNumber::Init))
         .map(|name| name.relnumber)
         .collect();
+    let whole = geometry.segment_bytes();
     let mut lengths: HashMap<Fork, u64> = HashMap::new();
     for file in files.iter() {
         if let Some(name) = file.name {
-            *lengths.entry(Fork::of(name)).or_default() += file.length;
+            let end = u64::from(name.segment) * whole + file.length;
+            let known = lengths.entry(Fork::of(name)).or_default();
+            *known = end.max(*known);
         }
     }
     for file in files.iter_mut() {
@@ -432,7 +435,6 @@ fn chain_faults(files: &mut [PageFile], geometry: Geometry) -> Vec<ChainFault> {
             file.fork_length = lengths.get(&Fork::of(name)).copied().unwrap_or(file.length);
         }
     }
-    let whole = geometry.segment_bytes();
     let mut faults = Vec::new();
     let named = files.iter().filter_map(|file| Some((file.name?, file)));
     let mut before: Option<(RelFileName, &PageFile)> = None;

@@ -4,8 +4,8 @@ codes! {
     CHECKSUM = "PAG-001", Damage, "checksum verification failed",
         means "The page is not the one that the server wrote, and nothing about it tells how it changed: no single flipped bit that leaves the page sound, no other block, no foreign range. Pages beyond the first twenty of a file are not examined further and stand here too.",
         next "Stop writing to the cluster and copy it as it is, with all its WAL. Restore the file's content from a backup and WAL (the whole cluster: single files cannot be mixed), or from a standby, whose copy of the page is most likely sound. Only on a copy: zero_damaged_pages or pg_surgery to get at the rows of the other pages.";
-    FLIPPED_BIT = "PAG-002", Damage, "checksum verification failed; one flipped bit would explain it",
-        means "Changing one bit makes the checksum right and leaves a sound page. Out of the 65,536 bits of a page one fits by chance on average, so this is proof only where the page contradicts itself with the bit as it is and not without it, or where the bit stands alone in empty space. Flipped bits come from memory without ECC, more seldom from a disk or a cable.",
+    FLIPPED_BIT = "PAG-002", Damage, "checksum verification failed; one flipped bit could explain it",
+        means "Changing one bit makes the checksum right and leaves a sound page. Out of the 65,536 bits of a page one fits by chance on average, whatever happened to the page: the evidence says whether it is proved. Flipped bits come from memory without ECC, more seldom from a disk or a cable.",
         next "Test the memory of the machine (and of the storage controller) before anything is written again: the next flip may hit pg_control or WAL. Restore the page as for PAG-001; where the bit is proved, setting it back on a copy gives the original page.";
     WRONG_BLOCK = "PAG-003", Damage, "checksum verification failed; the page belongs to another block",
         means "The stored checksum is right for another block number: the storage, a file system or a copy put a sound page into the wrong place. What should be here was overwritten, or never arrived; what should be there may be lost too.",
