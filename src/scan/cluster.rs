@@ -423,7 +423,8 @@ fn chain_faults(files: &mut [PageFile], geometry: Geometry) -> Vec<ChainFault> {
     let whole = geometry.segment_bytes();
     let mut lengths: HashMap<Fork, u64> = HashMap::new();
     for file in files.iter() {
-        if let Some(name) = file.name {
+        // Empty segments are left behind where a relation was truncated.
+        if let Some(name) = file.name.filter(|_| file.length > 0) {
             let end = u64::from(name.segment) * whole + file.length;
             let known = lengths.entry(Fork::of(name)).or_default();
             *known = end.max(*known);
