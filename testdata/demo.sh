@@ -3,6 +3,8 @@
 # and a WAL archive with a hole. Nothing else is needed; nothing there is changed.
 cd "$(dirname "$0")/.." || exit
 cargo build --release --locked --quiet || exit
+# Git keeps no empty directories, and this one is empty in a cluster without tablespaces.
+mkdir -p testdata/demo/pgdata/pg_tblspc
 examine() {
     printf '\n$ pgforensic %s\n' "$*"
     target/release/pgforensic "$@" 2>&1

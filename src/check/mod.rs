@@ -3,4 +3,6 @@
 pub mod archive;
 pub mod control;
 pub mod directory;
+pub mod page_checksum;
+pub mod page_damage;
 pub mod timelines;

@@ -3,6 +3,8 @@
 mod controldata;
 mod explain;
 mod generate;
+mod scan_pages;
+mod wal_dump;
 mod wal_gaps;
 
 use std::io::{self, Write};
@@ -38,6 +40,8 @@ Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 #[derive(Subcommand, Debug)]
 enum Command {
     Controldata(controldata::Arguments),
+    ScanPages(scan_pages::Arguments),
+    WalDump(wal_dump::Arguments),
     WalGaps(wal_gaps::Arguments),
     Explain(explain::Arguments),
     Completions(generate::Completions),
@@ -105,6 +109,8 @@ pub(crate) enum Failure {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controldata(arguments) => arguments.run(),
+        Command::ScanPages(arguments) => arguments.run(),
+        Command::WalDump(arguments) => arguments.run(),
         Command::WalGaps(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),

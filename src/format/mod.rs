@@ -5,7 +5,9 @@
 
 pub mod backup_history;
 pub mod checkpoint;
+pub mod checksum;
 pub mod control;
+pub mod page;
 pub mod postmaster_pid;
 pub mod reader;
 pub mod timeline_history;

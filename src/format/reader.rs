@@ -239,6 +239,31 @@ impl<'a> Data<'a> {
     }
 }
 
+/// Two bytes at a known place, where a [`Reader`] that keeps account of its fields would be too slow:
+/// for page headers and line pointers, of which there are millions.
+#[inline]
+pub fn u16_at(bytes: &[u8], at: usize, field: &'static str, abi: Abi) -> Result<u16, Truncated> {
+    let bytes = *array_at(bytes, at, field)?;
+    Ok(if abi.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+}
+
+/// Four bytes at a known place; see [`u16_at`].
+#[inline]
+pub fn u32_at(bytes: &[u8], at: usize, field: &'static str, abi: Abi) -> Result<u32, Truncated> {
+    let bytes = *array_at(bytes, at, field)?;
+    Ok(if abi.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+}
+
+#[inline]
+fn array_at<'a, const N: usize>(
+    bytes: &'a [u8],
+    at: usize,
+    field: &'static str,
+) -> Result<&'a [u8; N], Truncated> {
+    let truncated = || Truncated { field, at, need: N, have: bytes.len() };
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).ok_or_else(truncated)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,5 +293,15 @@ mod tests {
         let error = reader.u64("second").unwrap_err();
         assert_eq!(error, Truncated { field: "second", at: 8, need: 8, have: 6 });
         assert_eq!(error.to_string(), "second needs bytes 8..16, but there are only 6");
+    }
+
+    #[test]
+    fn at_a_known_place() {
+        let bytes = [1, 2, 3, 4, 5];
+        assert_eq!(u16_at(&bytes, 3, "a", Abi::LITTLE_64), Ok(0x0504));
+        assert_eq!(u32_at(&bytes, 1, "a", Abi::BIG_64), Ok(0x0203_0405));
+        let error = u32_at(&bytes, 2, "a", Abi::LITTLE_64).unwrap_err();
+        assert_eq!(error, Truncated { field: "a", at: 2, need: 4, have: 5 });
+        assert!(u16_at(&bytes, usize::MAX, "a", Abi::LITTLE_64).is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
 
+pub mod cluster;
 pub mod control;
+pub mod pages;
 pub mod timeline;
 pub mod wal_archive;
 pub mod wal_picture;

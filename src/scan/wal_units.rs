@@ -113,7 +113,7 @@ pub struct UnitResult<T> {
 }
 
 impl WalFiles {
-    /// Walks all records from `start` on and before `limit`.
+    /// Walks all records from `start` on that end at or before `limit`.
     ///
     /// `work` runs in `threads` threads and gets the items of one unit; `consume` gets the results in order and
     /// returns false to stop. With `resume` damage inside a unit is an item and not its end.
@@ -136,7 +136,7 @@ impl WalFiles {
                 let (units, work) = (&units, &work);
                 scope.spawn(move || {
                     let own = units.iter().skip(thread).step_by(threads);
-                    self.walk_units(own, start, resume, work, &sender);
+                    self.walk_units(own, start, limit, resume, work, &sender);
                 });
             }
             for index in 0..units.len() {
@@ -153,6 +153,7 @@ impl WalFiles {
         &self,
         units: impl Iterator<Item = &'u Unit>,
         start: Lsn,
+        limit: Lsn,
         resume: bool,
         work: &(impl Fn(&mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (T, WalkEnd) + Sync),
         sender: &SyncSender<UnitResult<T>>,
@@ -166,7 +167,7 @@ impl WalFiles {
                 bytes: Vec::new(),
             });
             let mut pages = UnitPages { files: self, unit: loaded, ahead: None };
-            let mut walk = Walk::new(self.kind, &mut pages, unit.end);
+            let mut walk = Walk::new(self.kind, &mut pages, unit.end, limit);
             let mut first = None;
             let mut run = |visit: &mut dyn FnMut(Item) -> bool| {
                 let from = unit.start.max(start);

@@ -147,6 +147,7 @@ impl WalFault {
         };
         let wanted = if new { "expected at least" } else { "wanted" };
         match *self {
+            WalFault::EndOfRange { at } => format!("record at {} reaches over the end asked for", lsn(at)),
             WalFault::NoPage { page } => format!("could not find {}", place(page)),
             WalFault::ShortPage { page, have } => {
                 format!("could not read from {}: read {have} of {XLOG_BLCKSZ}", place(page))
@@ -246,6 +247,8 @@ pub struct Walk<'p, P> {
     pages: &'p mut P,
     /// Records start below this.
     limit: Lsn,
+    /// And end at or below this.
+    end: Lsn,
     /// The record before, for the prev-link; `None` where the walk enters.
     last: Option<Lsn>,
     /// The highest page whose timeline is known, for the order of timelines.
@@ -261,9 +264,9 @@ enum Read {
 }
 
 impl<'p, P: Pages> Walk<'p, P> {
-    /// Will walk the records that start from `start` on and before `limit`.
-    pub fn new(kind: WalKind, pages: &'p mut P, limit: Lsn) -> Walk<'p, P> {
-        Walk { kind, pages, limit, last: None, newest_page: None, whole: Vec::new() }
+    /// Will walk the records that start before `limit` and end at or before `end`.
+    pub fn new(kind: WalKind, pages: &'p mut P, limit: Lsn, end: Lsn) -> Walk<'p, P> {
+        Walk { kind, pages, limit, end, last: None, newest_page: None, whole: Vec::new() }
     }
 
     /// The first record at or after `lsn` (`XLogFindNextRecord`), by page headers alone.
@@ -441,6 +444,9 @@ impl<'p, P: Pages> Walk<'p, P> {
         self.check_length(at, total)?;
         let room = PAGE - offset;
         if u64::from(total) <= room {
+            if at.0 + u64::from(total) > self.end.0 {
+                return Err(WalFault::EndOfRange { at });
+            }
             let (from, to) = (offset as usize, offset as usize + total as usize);
             let bytes = self.pages.page(page).and_then(|bytes| bytes.get(from..to)).unwrap_or_default();
             let header = header.ok_or(WalFault::RecordLength { at, length: total })?;
@@ -455,6 +461,9 @@ impl<'p, P: Pages> Walk<'p, P> {
         let mut checked = header.is_some();
         loop {
             page = Lsn(page.0 + PAGE);
+            if page >= self.end {
+                return Err(WalFault::EndOfRange { at });
+            }
             let page_header = self.page_header(page)?;
             let flags = page_header.flags();
             if flags.first_is_overwrite_contrecord {
@@ -470,6 +479,9 @@ impl<'p, P: Pages> Walk<'p, P> {
             }
             let start = self.header_size(page);
             let piece = missing.min(PAGE - start);
+            if page.0 + start + piece > self.end.0 {
+                return Err(WalFault::EndOfRange { at });
+            }
             let bytes = self.pages.page(page).unwrap_or_default();
             self.whole
                 .extend_from_slice(bytes.get(start as usize..(start + piece) as usize).unwrap_or_default());

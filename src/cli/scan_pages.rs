@@ -1,0 +1,346 @@
+//! `pgforensic scan-pages`: reads every page of a cluster, a directory or a file and says which are damaged.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Common, Failure};
+use crate::check::control::check_control;
+use crate::check::directory::check_directory;
+use crate::check::page_checksum::{PageJudge, PageRules, Totals, page_verdict};
+use crate::finding::{Coverage, Finding, Findings, Place, ctl, pag};
+use crate::format::reader::Abi;
+use crate::pg::{BlockNumber, Major};
+use crate::report::progress::Progress;
+use crate::report::{Cell, Fact, Report, Section, Status};
+use crate::scan::cluster::{ClusterWalk, Geometry, Selection, Target};
+use crate::scan::control::{ControlScan, Surroundings, scan_control};
+use crate::scan::pages::{Item, PageTester, ScanOptions, guess, scan_pages};
+use crate::source::Error;
+use crate::source::pgdata::DataDirectory;
+
+/// How long a page that a running server may be writing is left alone before it is read again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Read every page and say which are damaged, how, and what is lost
+///
+/// Reads exactly the files that pg_checksums --check reads and counts as it counts, but also where that
+/// refuses: on crashed clusters, copies of running ones, running servers, and past files that cannot be read.
+/// Every bad block is examined for what happened to it.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  pgforensic scan-pages /var/lib/postgresql/data --checksums
+  pgforensic scan-pages -D data --checksums --fail-on warning   bad indexes and maps count, too
+  pgforensic scan-pages data/base/5/16428 --checksums           one file
+  pgforensic scan-pages data --checksums -f 16428 --from-block 131072
+  pgforensic scan-pages data --checksums --format json | jq '.findings[].at'
+
+A bad block of a table or a system catalog is damage. One of an index, a free space or visibility map,
+an unlogged or a temporary relation is a warning: these can be built again.")]
+pub(super) struct Arguments {
+    /// A data directory, one directory or one file
+    #[arg(value_name = "PATH", env = "PGDATA")]
+    path: Option<PathBuf>,
+    /// The data directory, as pg_checksums takes it
+    #[arg(short = 'D', long = "pgdata", value_name = "PGDATA", conflicts_with = "path")]
+    pgdata: Option<PathBuf>,
+    /// Compare the checksum of every page, and look at its header
+    #[arg(long)]
+    checksums: bool,
+    /// Only the relation with this file number, in all databases
+    #[arg(short, long, value_name = "FILENODE")]
+    filenode: Option<String>,
+    /// Threads; as many as there are processors if not given
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Show progress, also where standard error is no terminal
+    #[arg(short = 'P', long)]
+    progress: bool,
+    /// First block of each fork to read
+    #[arg(long, value_name = "BLOCK", default_value_t = 0, hide_default_value = true)]
+    from_block: BlockNumber,
+    /// Last block of each fork to read
+    #[arg(long, value_name = "BLOCK", default_value_t = BlockNumber::MAX, hide_default_value = true)]
+    to_block: BlockNumber,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The data directory that what is scanned belongs to.
+struct Cluster {
+    directory: DataDirectory,
+    facts: Surroundings,
+    control: Result<ControlScan, Error>,
+}
+
+impl Cluster {
+    fn scan(root: &Path) -> Cluster {
+        let directory = DataDirectory::new(root);
+        let facts = Surroundings::scan(&directory);
+        let control = scan_control(&directory.control_path(), facts.major());
+        Cluster { directory, facts, control }
+    }
+
+    /// The control file, if its CRC is right.
+    fn trusted(&self) -> Option<&ControlScan> {
+        self.control.as_ref().ok().filter(|scan| scan.detected.crc_is_right())
+    }
+
+    /// The data directory above a file or directory, through the path as given or as the system resolves it.
+    fn above(path: &Path) -> Option<Cluster> {
+        let above = |path: &Path| {
+            let mut parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str().is_empty() {
+                true => PathBuf::from("."),
+                false => parent.to_owned(),
+            });
+            parents.find(|parent| DataDirectory::looks_like_pgdata(parent))
+        };
+        let root = above(path).or_else(|| above(&std::fs::canonicalize(path).ok()?))?;
+        Some(Cluster::scan(&root))
+    }
+}
+
+/// By which rules to read the pages, and where they come from.
+struct Rules {
+    major: Major,
+    tablespace_directory: Option<String>,
+    geometry: Geometry,
+    abi: Abi,
+    /// `data_checksum_version`; `None`: nobody says.
+    checksum_version: Option<u32>,
+    verify: bool,
+    /// What had to be assumed, for lack of a control file.
+    assumed: Option<String>,
+}
+
+impl Rules {
+    fn new(cluster: Option<&Cluster>, target: &Target) -> Rules {
+        let major = |cluster: &Cluster| {
+            let of_control = cluster.trusted().and_then(|scan| scan.detected.major());
+            of_control.or(cluster.facts.major())
+        };
+        let major = cluster.and_then(major);
+        let tablespace_directory = match cluster.and_then(Cluster::trusted) {
+            Some(scan) => {
+                major.map(|major| format!("PG_{major}_{}", scan.detected.control.catalog_version_no))
+            }
+            None => major.map(Major::tablespace_directory),
+        };
+        let mut rules = Rules {
+            major: major.unwrap_or(Major::V18),
+            tablespace_directory,
+            geometry: Geometry::DEFAULT,
+            abi: Abi::LITTLE_64,
+            checksum_version: None,
+            verify: true,
+            assumed: None,
+        };
+        if let Some(scan) = cluster.and_then(Cluster::trusted)
+            && let Some(geometry) = legal_geometry(scan)
+        {
+            rules.geometry = geometry;
+            rules.abi = scan.detected.layout.abi;
+            rules.checksum_version = Some(scan.detected.control.data_checksum_version);
+            rules.verify = rules.checksum_version != Some(0);
+            return rules;
+        }
+        let found = guess(ClusterWalk::new(target, rules.selection(None)));
+        rules.geometry.page_size = found.page_size;
+        rules.abi = found.abi;
+        rules.verify = found.checksums;
+        rules.assumed = Some(format!(
+            "no usable pg_control; from {} page headers: {} byte pages, {}-endian, checksums {}",
+            found.sampled,
+            found.page_size,
+            if found.abi.big_endian { "big" } else { "little" },
+            if found.checksums { "on" } else { "off" },
+        ));
+        rules
+    }
+
+    fn selection(&self, filenode: Option<String>) -> Selection {
+        Selection {
+            major: self.major,
+            tablespace_directory: self.tablespace_directory.clone(),
+            filenode,
+            geometry: self.geometry,
+        }
+    }
+}
+
+/// Page and segment size of a control file, if a server could have them.
+fn legal_geometry(scan: &ControlScan) -> Option<Geometry> {
+    let control = &scan.detected.control;
+    let legal = control.blcksz.is_power_of_two()
+        && (1 << 10..=1 << 15).contains(&control.blcksz)
+        && control.relseg_size > 0;
+    legal.then_some(Geometry { page_size: control.blcksz as usize, relseg_size: control.relseg_size })
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<Status, Failure> {
+        if !self.checksums {
+            let message = "which check? --checksums compares the checksum of every page";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        if self.from_block > self.to_block {
+            return Err(Failure::Usage("--from-block is behind --to-block".to_owned()));
+        }
+        let Some(path) = self.pgdata.as_ref().or(self.path.as_ref()) else {
+            return Err(Failure::Usage("what to scan? Name a data directory or set PGDATA".to_owned()));
+        };
+        let metadata = std::fs::metadata(path).map_err(Error::at(path, "open file"))?;
+        let target = match metadata.is_dir() {
+            true if DataDirectory::looks_like_pgdata(path) => Target::Cluster(path.clone()),
+            true => Target::Directory(path.clone()),
+            false => Target::File(path.clone()),
+        };
+        let cluster = match &target {
+            Target::Cluster(root) => Some(Cluster::scan(root)),
+            Target::Directory(path) | Target::File(path) => Cluster::above(path),
+        };
+        let rules = Rules::new(cluster.as_ref(), &target);
+        let report = self.scan(path, &target, cluster.as_ref(), &rules);
+        self.common.print(&report)
+    }
+
+    fn scan(&self, path: &Path, target: &Target, cluster: Option<&Cluster>, rules: &Rules) -> Report {
+        let options = ScanOptions {
+            geometry: rules.geometry,
+            abi: rules.abi,
+            verify: rules.verify,
+            jobs: self
+                .jobs
+                .or_else(|| std::thread::available_parallelism().ok())
+                .map_or(1, NonZeroUsize::get),
+            from_block: self.from_block,
+            to_block: self.to_block,
+            pause: cluster.is_some_and(|cluster| cluster.facts.is_live()).then_some(PAUSE),
+        };
+        let mut judge = self.judge(cluster, rules, options);
+        let walk = || ClusterWalk::new(target, rules.selection(self.filenode.clone()));
+        let progress = self.progress(walk);
+        scan_pages(walk(), options, &|bytes| progress.add(bytes), &mut |item| match item {
+            Item::Listing(listing) => judge.listing(listing),
+            Item::File(file) => judge.file(file),
+        });
+        progress.finish();
+        let PageJudge { findings, mut coverage, totals, damaged, .. } = judge;
+        if totals.files == 0 && coverage.complete() {
+            // "OK" for a path without a single data file would be a trap.
+            coverage.fail(path, "there is no file with pages here");
+        }
+        if totals.without_pages > 0 {
+            let why = format!(
+                "{} files or directories that hold no pages (pg_control, PG_VERSION, pgsql_tmp and so on), as pg_checksums does",
+                totals.without_pages
+            );
+            coverage.skip(path, why);
+        }
+        let verdict = page_verdict(&totals, rules.verify, coverage.complete());
+        let mut sections = vec![summary(&totals, rules)];
+        if !damaged.is_empty() {
+            let columns = vec![
+                ("path", "File"),
+                ("what", "What it is"),
+                ("blocks", "Blocks"),
+                ("bad_checksums", "Bad"),
+                ("other_bad", "Other"),
+                ("bad_blocks", "Bad blocks in the file"),
+            ];
+            let rows = damaged.into_iter().map(|row| {
+                vec![
+                    Cell::Path(row.file),
+                    row.what.into(),
+                    row.blocks.into(),
+                    row.bad_checksums.into(),
+                    row.other_bad.into(),
+                    row.runs.into(),
+                ]
+            });
+            let rows = rows.collect();
+            sections.push(Section::Table { key: "damaged_files", heading: "Damaged files", columns, rows });
+        }
+        Report {
+            command: "scan-pages",
+            subject: vec![path.to_owned()],
+            verdict,
+            findings,
+            coverage,
+            sections,
+        }
+    }
+
+    /// Judges the data directory, as far as it matters for its pages, and is ready for the files.
+    fn judge(&self, cluster: Option<&Cluster>, rules: &Rules, options: ScanOptions) -> PageJudge {
+        let mut findings = Findings::keeping_all(self.common.all);
+        let mut coverage = Coverage::default();
+        let mut recovery_from = None;
+        if let Some(cluster) = cluster {
+            check_directory(&cluster.directory, &cluster.facts, &mut findings);
+            for error in &cluster.facts.unreadable {
+                coverage.fail(&error.path, error.to_string());
+            }
+            let path = cluster.directory.control_path();
+            match &cluster.control {
+                Ok(scan) => check_control(scan, &mut findings),
+                Err(error) if error.is_not_found() => {
+                    findings.push(Finding::new(ctl::MISSING, Place::path(&path), error.to_string()));
+                }
+                Err(error) => coverage.fail(&path, error.to_string()),
+            }
+            if let Some(control) = cluster.trusted().map(|scan| &scan.detected.control) {
+                let clean = control.db_state().is_some_and(|state| state.is_clean());
+                let redo = control.check_point_copy.redo;
+                let whole_pages = control.check_point_copy.full_page_writes != 0;
+                recovery_from = (!clean && whole_pages && redo.is_valid()).then_some(redo);
+            }
+            if !rules.verify {
+                let headline = "data checksums are not enabled in cluster: only page headers are checked";
+                let finding = Finding::new(pag::CHECKSUMS_OFF, Place::path(&path), headline);
+                findings.push(match rules.checksum_version {
+                    Some(version) => finding.measured("data_checksum_version", version),
+                    None => finding,
+                });
+            }
+        }
+        let unknown_state = rules.checksum_version.is_some_and(|version| version > 1);
+        let rules = PageRules { geometry: rules.geometry, abi: rules.abi, recovery_from, unknown_state };
+        PageJudge::new(rules, PageTester::new(options), findings, coverage)
+    }
+
+    /// The total is counted only where somebody will see it.
+    fn progress(&self, walk: impl Fn() -> ClusterWalk) -> Progress {
+        if !Progress::is_shown(self.progress) {
+            return Progress::hidden();
+        }
+        let total = walk().flat_map(|listing| listing.files).map(|file| file.length).sum();
+        Progress::bytes("scanned", total, self.progress)
+    }
+}
+
+/// pg_checksums's summary, and what it does not count.
+fn summary(totals: &Totals, rules: &Rules) -> Section {
+    let fact = |key, heading: &str, value: Cell| Fact { key, heading: heading.to_owned(), value };
+    let mut facts = vec![
+        fact("files_scanned", "Files scanned:", totals.files.into()),
+        fact("blocks_scanned", "Blocks scanned:", totals.blocks.into()),
+        fact("bad_checksums", "Bad checksums:", totals.bad_checksums.into()),
+        fact("data_checksum_version", "Data checksum version:", rules.checksum_version.map(u64::from).into()),
+    ];
+    for (key, heading, number) in [
+        ("bad_page_headers", "Bad page headers:", totals.bad_headers),
+        ("unreadable_blocks", "Unreadable blocks:", totals.unreadable_blocks),
+        ("newer_than_redo", "Newer than REDO:", totals.newer_than_redo),
+        ("settled", "Sound when read again:", totals.settled),
+        ("files_vanished", "Files vanished:", totals.vanished),
+    ] {
+        if number > 0 {
+            facts.push(fact(key, heading, number.into()));
+        }
+    }
+    if let Some(assumed) = &rules.assumed {
+        facts.push(fact("assumed", "Assumed:", assumed.clone().into()));
+    }
+    Section::Facts { key: "summary", heading: "Checksum operation completed", facts }
+}

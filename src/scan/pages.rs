@@ -1,0 +1,682 @@
+//! Reads every page of many files with several threads, and says which pages are not as they should be.
+//!
+//! ```text
+//! ClusterWalk ──► Dispenser ──► workers (one thread and one 256 kB buffer each) ──► Collector ──► sink
+//!  directories    slices of 32 MiB, numbered                      puts them back in order    one file at a time
+//! ```
+//!
+//! The sink gets listings and files in the order of the walk, whatever thread was faster. Memory does not
+//! grow with the cluster: one directory's list, a window of slices, the first few bad pages of each file.
+//! A failed read is repeated block by block, so that only what cannot be read is lost. Judging is not done here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::cluster::{ClusterWalk, Geometry, Listing, PageFile};
+use crate::format::checksum::PageChecksum;
+use crate::format::page::items::heap_columns;
+use crate::format::page::{PageHeaderData, PageKind};
+use crate::format::reader::Abi;
+use crate::pg::{BlockNumber, Lsn};
+use crate::source::Error;
+use crate::source::file::{DataFile, ReadAt};
+
+/// Bytes of one read: fits a core's second-level cache, where the sums are computed from.
+const READ_SIZE: usize = 256 << 10;
+/// Bytes of a file that one thread takes at a time: a 1 GB segment keeps every core busy.
+const SLICE_SIZE: u64 = 32 << 20;
+/// Slices that may be finished out of order before a thread waits for the slowest.
+const WINDOW: usize = 64;
+/// Of how many bad pages of a file the bytes are kept.
+pub const KEPT_PAGES: usize = 20;
+/// Of how many bad pages of a file it is known what is wrong: those of a whole segment file.
+const KEPT_BAD: usize = 131_072;
+/// Runs of bad blocks, or of unreadable ones, that are listed for a file.
+pub const KEPT_RUNS: usize = 50;
+/// Pages of a file that are looked at to find out what the file is.
+const SAMPLES: u64 = 32;
+/// How often a page that looks bad is read again while somebody may be writing it.
+const ATTEMPTS: u32 = 2;
+
+/// How to scan.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanOptions {
+    /// Page and segment sizes.
+    pub geometry: Geometry,
+    /// Byte order and alignment of the machine that wrote the pages.
+    pub abi: Abi,
+    /// Compare checksums? Without, only headers are looked at.
+    pub verify: bool,
+    /// Threads.
+    pub jobs: usize,
+    /// First block of each fork to look at.
+    pub from_block: BlockNumber,
+    /// Last block of each fork to look at.
+    pub to_block: BlockNumber,
+    /// Somebody may be writing: wait so long, then read what looks bad again.
+    pub pause: Option<Duration>,
+}
+
+impl ScanOptions {
+    fn all_blocks(&self) -> bool {
+        self.from_block == 0 && self.to_block == BlockNumber::MAX
+    }
+}
+
+/// What is wrong with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFault {
+    /// Initialised, and the checksum does not fit.
+    Checksum {
+        /// What `pd_checksum` should be.
+        calculated: u16,
+        /// What it is.
+        stored: u16,
+    },
+    /// `pd_upper` is 0 as in a new page, but the page is not empty. pg_checksums passes over it.
+    NewNotZero,
+    /// The header is impossible; the checksum fits, or is not used.
+    Header,
+}
+
+/// One page that is not as it should be.
+#[derive(Debug)]
+pub struct BadPage {
+    /// Block in the file.
+    pub index: u32,
+    /// What is wrong.
+    pub fault: PageFault,
+    /// Its `pd_lsn`.
+    pub lsn: Lsn,
+    /// Its bytes, for the first [`KEPT_PAGES`] of a file.
+    pub page: Option<Box<[u8]>>,
+}
+
+/// Blocks that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRun {
+    /// Blocks in the file.
+    pub blocks: Range<u64>,
+    /// `errno`.
+    pub errno: Option<i32>,
+    /// The system's message.
+    pub message: String,
+}
+
+/// Runs of neighbouring numbers; after [`KEPT_RUNS`] of them only counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockRuns {
+    /// The first runs.
+    pub runs: Vec<Range<u64>>,
+    /// Numbers in all.
+    pub count: u64,
+}
+
+impl BlockRuns {
+    fn push(&mut self, number: u64) {
+        self.count += 1;
+        self.push_run(number..number + 1);
+    }
+
+    /// Puts the runs of the next slice behind these.
+    fn append(&mut self, next: BlockRuns) {
+        self.count += next.count;
+        next.runs.into_iter().for_each(|run| self.push_run(run));
+    }
+
+    fn push_run(&mut self, run: Range<u64>) {
+        if let Some(last) = self.runs.last_mut().filter(|last| last.end == run.start) {
+            last.end = run.end;
+        } else if self.runs.len() < KEPT_RUNS {
+            self.runs.push(run);
+        }
+    }
+}
+
+/// What the pages of a file were found to be.
+#[derive(Debug)]
+pub struct FileScan {
+    /// The file.
+    pub file: Arc<PageFile>,
+    /// Why it could not be opened.
+    pub error: Option<Error>,
+    /// It was listed and is gone.
+    pub vanished: bool,
+    /// Whole pages read, new ones included: what pg_checksums counts.
+    pub blocks: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// The bad pages in order: [`KEPT_BAD`] at most, and only the first with bytes.
+    pub bad: Vec<BadPage>,
+    /// How many pages fail their checksum.
+    pub bad_checksums: u64,
+    /// The numbers of the bad blocks in the file.
+    pub bad_runs: BlockRuns,
+    /// Pages that looked bad, and were sound when they were read again.
+    pub settled: u64,
+    /// What could not be read.
+    pub unreadable: Vec<UnreadableRun>,
+    /// Blocks that could not be read.
+    pub unreadable_blocks: u64,
+    /// Bytes behind the last whole page.
+    pub tail: u64,
+    /// It ended here, before the size that it had when it was opened or listed.
+    pub ended_at: Option<u64>,
+    /// What its sound pages say that it is; looked for when something is bad.
+    pub nature: Option<Nature>,
+}
+
+/// What a file holds, according to its sound pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nature {
+    /// How many sound pages were looked at.
+    pub sampled: u64,
+    /// The kind that most of them have; of a page with a bad checksum only where there is no other.
+    pub kind: Option<PageKind>,
+    /// Heap: fewest and most columns of their tuples.
+    pub columns: Option<(u16, u16)>,
+}
+
+impl FileScan {
+    fn new(file: Arc<PageFile>) -> FileScan {
+        FileScan {
+            file,
+            error: None,
+            vanished: false,
+            blocks: 0,
+            bytes: 0,
+            bad: Vec::new(),
+            bad_checksums: 0,
+            bad_runs: BlockRuns::default(),
+            settled: 0,
+            unreadable: Vec::new(),
+            unreadable_blocks: 0,
+            tail: 0,
+            ended_at: None,
+            nature: None,
+        }
+    }
+
+    /// Puts the result of the file's next slice behind this one.
+    fn append(&mut self, next: FileScan) {
+        self.error = self.error.take().or(next.error);
+        self.vanished |= next.vanished;
+        self.blocks += next.blocks;
+        self.bytes += next.bytes;
+        for bad in next.bad {
+            self.keep(bad);
+        }
+        self.bad_checksums += next.bad_checksums;
+        self.bad_runs.append(next.bad_runs);
+        self.settled += next.settled;
+        for run in next.unreadable {
+            push_unreadable(&mut self.unreadable, run);
+        }
+        self.unreadable_blocks += next.unreadable_blocks;
+        self.tail = self.tail.max(next.tail);
+        self.ended_at = self.ended_at.or(next.ended_at);
+    }
+
+    fn keep(&mut self, bad: BadPage) {
+        let page = bad.page.filter(|_| self.bad.len() < KEPT_PAGES);
+        if self.bad.len() < KEPT_BAD {
+            self.bad.push(BadPage { page, ..bad });
+        }
+    }
+
+    fn count(&mut self, bad: &BadPage) {
+        self.bad_runs.push(bad.index.into());
+        self.bad_checksums += u64::from(matches!(bad.fault, PageFault::Checksum { .. }));
+    }
+
+    /// Is there nothing to say of it?
+    pub fn is_sound(&self) -> bool {
+        self.error.is_none()
+            && !self.vanished
+            && self.bad_runs.count == 0
+            && self.unreadable.is_empty()
+            && self.tail == 0
+            && self.ended_at.is_none()
+            && self.settled == 0
+    }
+}
+
+fn push_unreadable(runs: &mut Vec<UnreadableRun>, next: UnreadableRun) {
+    let joins = |last: &&mut UnreadableRun| last.blocks.end == next.blocks.start && last.errno == next.errno;
+    if let Some(last) = runs.last_mut().filter(joins) {
+        last.blocks.end = next.blocks.end;
+    } else if runs.len() < KEPT_RUNS {
+        runs.push(next);
+    }
+}
+
+/// One result of the scan.
+#[derive(Debug)]
+pub enum Item {
+    /// A directory was listed; its files follow.
+    Listing(Listing),
+    /// A file was read to its end.
+    File(FileScan),
+}
+
+/// Reads pages and tests them.
+#[derive(Clone, Copy, Debug)]
+pub struct PageTester {
+    checksum: PageChecksum,
+    options: ScanOptions,
+}
+
+impl PageTester {
+    /// By the rules of one cluster.
+    pub fn new(options: ScanOptions) -> PageTester {
+        PageTester { checksum: PageChecksum::new(options.abi.big_endian), options }
+    }
+
+    /// What is wrong with the page at this block of the fork.
+    #[inline]
+    fn test(&self, page: &[u8], block: BlockNumber) -> Option<(PageFault, Lsn)> {
+        let header = PageHeaderData::read(page, self.options.abi).ok()?;
+        if header.is_new() {
+            return (!is_zero(page)).then_some((PageFault::NewNotZero, header.pd_lsn));
+        }
+        if self.options.verify {
+            let calculated = self.checksum.of(page, block);
+            if calculated != header.pd_checksum {
+                let stored = header.pd_checksum;
+                return Some((PageFault::Checksum { calculated, stored }, header.pd_lsn));
+            }
+        }
+        let sane = header.is_sane(self.options.geometry.page_size, self.options.abi);
+        (!sane).then_some((PageFault::Header, header.pd_lsn))
+    }
+
+    /// The blocks of a file that were asked for.
+    fn blocks_of(&self, file: &PageFile) -> Range<u64> {
+        let size = self.options.geometry.page_size as u64;
+        let first = u64::from(file.segment) * u64::from(self.options.geometry.relseg_size);
+        let from = u64::from(self.options.from_block).saturating_sub(first);
+        let to = (u64::from(self.options.to_block) + 1).saturating_sub(first);
+        let end = to.min(file.length / size);
+        from.min(end)..end
+    }
+
+    /// Block in the fork, as the checksum counts it: in 32 bits, whatever a foreign name says.
+    fn block(&self, file: &PageFile, index: u64) -> BlockNumber {
+        file.segment.wrapping_mul(self.options.geometry.relseg_size).wrapping_add(index as u32)
+    }
+
+    /// Reads blocks of one open file.
+    fn scan_blocks(
+        &self,
+        source: &impl ReadAt,
+        blocks: Range<u64>,
+        buffer: &mut [u8],
+        done: &dyn Fn(u64),
+        result: &mut FileScan,
+    ) {
+        let size = self.options.geometry.page_size;
+        let per_read = (buffer.len() / size) as u64;
+        let mut next = blocks.start;
+        while next < blocks.end {
+            let count = per_read.min(blocks.end - next);
+            let Some(window) = buffer.get_mut(..count as usize * size) else { break };
+            match source.read_full_at(window, next * size as u64) {
+                Ok(filled) => {
+                    self.test_pages(window.get(..filled).unwrap_or(&[]), next, result);
+                    if filled < window.len() {
+                        result.ended_at = Some(next * size as u64 + filled as u64);
+                        break;
+                    }
+                }
+                Err(_) => self.scan_one_by_one(source, next..next + count, window, result),
+            }
+            done(count * size as u64);
+            next += count;
+        }
+        if let Some(pause) = self.options.pause.filter(|_| result.bad_runs.count > 0) {
+            self.read_again(source, pause, result);
+        }
+    }
+
+    /// The whole pages of some bytes that were read.
+    fn test_pages(&self, bytes: &[u8], first: u64, result: &mut FileScan) {
+        let size = self.options.geometry.page_size;
+        result.bytes += bytes.len() as u64;
+        let mut block = self.block(&result.file, first);
+        for (page, index) in bytes.chunks_exact(size).zip(first..) {
+            result.blocks += 1;
+            if let Some((fault, lsn)) = self.test(page, block) {
+                let page = (result.bad.len() < KEPT_PAGES).then(|| page.into());
+                let bad = BadPage { index: index as u32, fault, lsn, page };
+                result.count(&bad);
+                result.keep(bad);
+            }
+            block = block.wrapping_add(1);
+        }
+    }
+
+    /// After a failed read: what can be read of it, and the error of the rest.
+    fn scan_one_by_one(
+        &self,
+        source: &impl ReadAt,
+        blocks: Range<u64>,
+        buffer: &mut [u8],
+        result: &mut FileScan,
+    ) {
+        let size = self.options.geometry.page_size;
+        let Some(page) = buffer.get_mut(..size) else { return };
+        for index in blocks {
+            match source.read_full_at(page, index * size as u64) {
+                Ok(filled) => {
+                    self.test_pages(page.get(..filled).unwrap_or(&[]), index, result);
+                    if filled < size {
+                        result.ended_at = Some(index * size as u64 + filled as u64);
+                        return;
+                    }
+                }
+                Err(error) => {
+                    result.unreadable_blocks += 1;
+                    push_unreadable(&mut result.unreadable, unreadable(index, &error));
+                }
+            }
+        }
+    }
+
+    /// A page that a server was writing is whole a moment later.
+    fn read_again(&self, source: &impl ReadAt, pause: Duration, result: &mut FileScan) {
+        let mut page = vec![0; self.options.geometry.page_size];
+        for _ in 0..ATTEMPTS {
+            std::thread::sleep(pause);
+            let before = result.bad.len();
+            for mut bad in std::mem::take(&mut result.bad) {
+                let offset = u64::from(bad.index) * page.len() as u64;
+                let whole = source.read_full_at(&mut page, offset).is_ok_and(|filled| filled == page.len());
+                let block = self.block(&result.file, bad.index.into());
+                if whole {
+                    let Some((fault, lsn)) = self.test(&page, block) else { continue };
+                    let bytes = bad.page.map(|_| page.clone().into_boxed_slice());
+                    bad = BadPage { fault, lsn, page: bytes, ..bad };
+                }
+                result.bad.push(bad);
+            }
+            result.settled += (before - result.bad.len()) as u64;
+            if result.bad.is_empty() {
+                break;
+            }
+        }
+        (result.bad_runs, result.bad_checksums) = (BlockRuns::default(), 0);
+        for bad in std::mem::take(&mut result.bad) {
+            result.count(&bad);
+            result.bad.push(bad);
+        }
+    }
+
+    /// Opens the file and reads one slice of it.
+    fn scan_slice(&self, slice: &Slice, buffer: &mut [u8], done: &dyn Fn(u64)) -> FileScan {
+        let mut result = FileScan::new(Arc::clone(&slice.file));
+        match DataFile::open(&slice.file.path) {
+            Err(error) if error.is_not_found() => result.vanished = true,
+            Err(error) => result.error = Some(error),
+            Ok(source) => {
+                let size = self.options.geometry.page_size as u64;
+                if slice.last && source.length() < slice.file.length {
+                    result.ended_at = Some(source.length());
+                }
+                if slice.last && self.options.to_block == BlockNumber::MAX {
+                    result.tail = source.length() % size;
+                }
+                let end = slice.blocks.end.min(source.length() / size);
+                let blocks = slice.blocks.start.min(end)..end;
+                self.scan_blocks(&source, blocks, buffer, done, &mut result);
+            }
+        }
+        result
+    }
+
+    /// The kind of a file, by sound pages from all over it.
+    pub fn nature(&self, file: &PageFile) -> Nature {
+        let size = self.options.geometry.page_size;
+        let Ok(source) = DataFile::open(&file.path) else { return Nature::default() };
+        let blocks = source.length() / size as u64;
+        let mut page = vec![0; size];
+        let mut nature = Nature::default();
+        let mut kinds: BTreeMap<PageKind, u64> = BTreeMap::new();
+        let mut unsound: Option<PageKind> = None;
+        for index in (0..blocks).step_by((blocks / SAMPLES).max(1) as usize) {
+            let read = source.read_full_at(&mut page, index * size as u64);
+            let Ok(header) = PageHeaderData::read(&page, self.options.abi) else { continue };
+            let whole = read.is_ok_and(|filled| filled == size);
+            if !whole || header.is_new() || !header.is_sane(size, self.options.abi) {
+                continue;
+            }
+            let kind = PageKind::of(&page, &header, self.options.abi);
+            if self.test(&page, self.block(file, index)).is_some() {
+                unsound = unsound.or(kind);
+                continue;
+            }
+            nature.sampled += 1;
+            let Some(kind) = kind else { continue };
+            *kinds.entry(kind).or_default() += 1;
+            let columns = heap_columns(&page, &header, self.options.abi).filter(|_| kind == PageKind::Heap);
+            nature.columns = match (nature.columns, columns) {
+                (Some((least, most)), Some((low, high))) => Some((least.min(low), most.max(high))),
+                (known, new) => known.or(new),
+            };
+        }
+        nature.kind = kinds.into_iter().max_by_key(|(_, count)| *count).map(|(kind, _)| kind).or(unsound);
+        nature
+    }
+
+    /// One page of a file, if it can be read whole.
+    pub fn read_page(&self, path: &Path, index: u64) -> Option<Vec<u8>> {
+        let size = self.options.geometry.page_size;
+        let source = DataFile::open(path).ok()?;
+        let mut page = vec![0; size];
+        let filled = source.read_full_at(&mut page, index.checked_mul(size as u64)?).ok()?;
+        (filled == size).then_some(page)
+    }
+}
+
+/// What the pages themselves say of the cluster, where pg_control cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// Page size and byte order that most headers show; the default where none is usable.
+    pub page_size: usize,
+    /// See `page_size`.
+    pub abi: Abi,
+    /// More pages with a checksum than without.
+    pub checksums: bool,
+    /// How many page headers say so.
+    pub sampled: u64,
+}
+
+/// Looks at the first pages of the first files.
+pub fn guess(walk: ClusterWalk) -> Guess {
+    const ENOUGH: usize = 200;
+    let mut votes: BTreeMap<(usize, bool), u64> = BTreeMap::new();
+    let (mut with, mut without) = (0u64, 0u64);
+    for file in walk.flat_map(|listing| listing.files).filter(|file| file.length > 0).take(ENOUGH) {
+        let mut head = [0; 24];
+        let Ok(source) = DataFile::open(&file.path) else { continue };
+        if !source.read_full_at(&mut head, 0).is_ok_and(|filled| filled == head.len()) {
+            continue;
+        }
+        for abi in [Abi::LITTLE_64, Abi::BIG_64] {
+            let Ok(header) = PageHeaderData::read(&head, abi) else { continue };
+            let size = usize::from(header.page_size());
+            if !header.is_new() && size.is_power_of_two() && size >= 1024 && header.is_sane(size, abi) {
+                *votes.entry((size, abi.big_endian)).or_default() += 1;
+                if header.pd_checksum == 0 { without += 1 } else { with += 1 }
+            }
+        }
+    }
+    let most = votes.into_iter().max_by_key(|(_, count)| *count).map(|(vote, _)| vote);
+    let (page_size, big_endian) = most.unwrap_or((Geometry::DEFAULT.page_size, false));
+    let abi = if big_endian { Abi::BIG_64 } else { Abi::LITTLE_64 };
+    Guess { page_size, abi, checksums: with >= without, sampled: with + without }
+}
+
+/// Nothing but zeros?
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks.iter().all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}
+
+fn unreadable(index: u64, error: &io::Error) -> UnreadableRun {
+    UnreadableRun {
+        blocks: index..index + 1,
+        errno: error.raw_os_error(),
+        message: crate::source::system_message(error),
+    }
+}
+
+/// The result of a slice whose scan panicked.
+fn broken(slice: &Slice) -> FileScan {
+    let error = io::Error::other("internal error of pgforensic, see standard error");
+    let mut result = FileScan::new(Arc::clone(&slice.file));
+    result.error = Some(Error::at(&slice.file.path, "scan file")(error));
+    result
+}
+
+/// A part of a file, for one thread.
+struct Slice {
+    file: Arc<PageFile>,
+    blocks: Range<u64>,
+    /// The last one of its file.
+    last: bool,
+}
+
+/// Hands out work in order.
+struct Dispenser {
+    walk: ClusterWalk,
+    tester: PageTester,
+    files: std::vec::IntoIter<PageFile>,
+    /// The file that is being cut, and its blocks that are left.
+    current: Option<(Arc<PageFile>, Range<u64>)>,
+    next: u64,
+}
+
+enum Work {
+    Listing(Listing),
+    Slice(Slice),
+}
+
+impl Dispenser {
+    fn take(&mut self) -> Option<(u64, Work)> {
+        let work = self.work()?;
+        let number = self.next;
+        self.next += 1;
+        Some((number, work))
+    }
+
+    fn work(&mut self) -> Option<Work> {
+        while self.current.is_none() {
+            let Some(file) = self.files.next() else {
+                let mut listing = self.walk.next()?;
+                self.files = std::mem::take(&mut listing.files).into_iter();
+                return Some(Work::Listing(listing));
+            };
+            let blocks = self.tester.blocks_of(&file);
+            // An empty file counts; one without any of the blocks asked for does not.
+            if !blocks.is_empty() || self.tester.options.all_blocks() {
+                self.current = Some((Arc::new(file), blocks));
+            }
+        }
+        let (file, rest) = self.current.take()?;
+        let per_slice = SLICE_SIZE / self.tester.options.geometry.page_size as u64;
+        let cut = rest.end.min(rest.start + per_slice);
+        let last = cut == rest.end;
+        if !last {
+            self.current = Some((Arc::clone(&file), cut..rest.end));
+        }
+        Some(Work::Slice(Slice { file, blocks: rest.start..cut, last }))
+    }
+}
+
+/// Puts results back into order and joins the slices of a file.
+struct Collector<'a> {
+    sink: &'a mut (dyn FnMut(Item) + Send),
+    tester: PageTester,
+    pending: BTreeMap<u64, (Item, bool)>,
+    next: u64,
+    file: Option<FileScan>,
+}
+
+impl Collector<'_> {
+    fn drain(&mut self) {
+        while let Some((item, last)) = self.pending.remove(&self.next) {
+            self.next += 1;
+            let slice = match item {
+                Item::Listing(_) => {
+                    (self.sink)(item);
+                    continue;
+                }
+                Item::File(slice) => slice,
+            };
+            match &mut self.file {
+                Some(file) => file.append(slice),
+                None => self.file = Some(slice),
+            }
+            if let Some(mut file) = self.file.take_if(|_| last) {
+                if file.bad_runs.count > 0 || file.unreadable_blocks > 0 || file.tail > 0 {
+                    file.nature = Some(self.tester.nature(&file.file));
+                }
+                (self.sink)(Item::File(file));
+            }
+        }
+    }
+}
+
+/// Scans everything that the walk lists. `done` is told the bytes as they are read.
+pub fn scan_pages(
+    walk: ClusterWalk,
+    options: ScanOptions,
+    done: &(dyn Fn(u64) + Sync),
+    sink: &mut (dyn FnMut(Item) + Send),
+) {
+    let tester = PageTester::new(options);
+    let files = Vec::new().into_iter();
+    let dispenser = Mutex::new(Dispenser { walk, tester, files, current: None, next: 0 });
+    let collector = Mutex::new(Collector { sink, tester, pending: BTreeMap::new(), next: 0, file: None });
+    let drained = Condvar::new();
+    let worker = || {
+        let mut buffer = vec![0; READ_SIZE.max(options.geometry.page_size)];
+        loop {
+            let Some((number, work)) = lock(&dispenser).take() else { break };
+            let (item, last) = match work {
+                Work::Listing(listing) => (Item::Listing(listing), true),
+                Work::Slice(slice) => {
+                    let scan = || tester.scan_slice(&slice, &mut buffer, done);
+                    // A bug must cost one file, not leave the other threads waiting for its slice.
+                    let result = catch_unwind(AssertUnwindSafe(scan)).unwrap_or_else(|_| broken(&slice));
+                    (Item::File(result), slice.last)
+                }
+            };
+            let mut collector = lock(&collector);
+            collector.pending.insert(number, (item, last));
+            collector.drain();
+            drained.notify_all();
+            // The thread that has the oldest slice never waits: its own result makes the others go on.
+            while collector.pending.len() > WINDOW {
+                collector = drained.wait(collector).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..options.jobs {
+            scope.spawn(worker);
+        }
+        worker();
+    });
+}
+
+/// A thread that panicked ends the scan anyway when the threads are joined.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
