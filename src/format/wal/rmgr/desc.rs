@@ -3,6 +3,8 @@
 //! In text the literals count and the names are dropped; in JSON it is the other way round. Hot: a dump writes
 //! millions of these, so numbers are put together by hand into the caller's buffer.
 
+use std::io::Write;
+
 use jiff::tz::TimeZone;
 
 use crate::format::reader::Data;
@@ -83,6 +85,28 @@ impl<'o> Desc<'o> {
             self.out.push(b'-');
         }
         push_decimal(self.out, value.unsigned_abs());
+    }
+
+    /// A double as `%g` prints it; in JSON with all of its digits, null if it is no number.
+    pub fn double_g(&mut self, name: &str, value: f64) {
+        self.double(name, value, push_g);
+    }
+
+    /// A double as `%f` prints it; in JSON with all of its digits, null if it is no number.
+    pub fn double_f(&mut self, name: &str, value: f64) {
+        self.double(name, value, push_f);
+    }
+
+    fn double(&mut self, name: &str, value: f64, text: fn(&mut Vec<u8>, f64)) {
+        self.name(name);
+        if !self.json {
+            text(self.out, value);
+        } else if value.is_finite() {
+            // Debug: the shortest digits that read back as the same number, with an exponent where it is long.
+            let _ = write!(self.out, "{value:?}");
+        } else {
+            self.out.extend_from_slice(b"null");
+        }
     }
 
     /// Two hex digits in text (`%02X`), a number in JSON.
@@ -290,5 +314,113 @@ pub fn push_hex(out: &mut Vec<u8>, value: u64, width: usize) {
     for index in (0..needed).rev() {
         let digit = (value >> (4 * index) & 0xF) as u8;
         out.push(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 });
+    }
+}
+
+/// C's `%f`: six digits behind the point, all of those before it.
+pub fn push_f(out: &mut Vec<u8>, value: f64) {
+    if value.is_finite() {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{value:.6}");
+    } else {
+        push_not_finite(out, value);
+    }
+}
+
+/// C's `%g`: six significant digits without zeros at the end, with an exponent below -4 and from 6 on.
+pub fn push_g(out: &mut Vec<u8>, value: f64) {
+    if !value.is_finite() {
+        return push_not_finite(out, value);
+    }
+    let start = out.len();
+    // Rounding decides about the exponent, so it comes first: 999999.5 is 1e+06.
+    let _ = write!(out, "{value:.5e}");
+    let Some(length) = out.iter().skip(start).position(|byte| *byte == b'e') else { return };
+    let digits = out.get(start + length + 1..).unwrap_or_default();
+    let negative = digits.first() == Some(&b'-');
+    let digits = digits.get(usize::from(negative)..).unwrap_or_default();
+    let exponent = digits.iter().fold(0usize, |sum, digit| sum * 10 + usize::from(digit & 0x0F));
+    if negative && exponent <= 4 || !negative && exponent < 6 {
+        out.truncate(start);
+        let decimals = if negative { 5 + exponent } else { 5 - exponent };
+        let _ = write!(out, "{value:.decimals$}");
+        if decimals > 0 {
+            strip_zeros(out);
+        }
+    } else {
+        out.truncate(start + length);
+        strip_zeros(out);
+        out.extend_from_slice(if negative { b"e-" } else { b"e+" });
+        if exponent < 10 {
+            out.push(b'0');
+        }
+        push_decimal(out, exponent as u64);
+    }
+}
+
+/// Zeros at the end of a fraction, and the point if nothing is left of it.
+fn strip_zeros(out: &mut Vec<u8>) {
+    while out.last() == Some(&b'0') {
+        out.pop();
+    }
+    if out.last() == Some(&b'.') {
+        out.pop();
+    }
+}
+
+/// As glibc prints them.
+fn push_not_finite(out: &mut Vec<u8>, value: f64) {
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
+    out.extend_from_slice(if value.is_nan() { b"nan" } else { b"inf" });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected texts are those of glibc's printf.
+    #[test]
+    fn doubles_print_as_in_c() {
+        let cases: &[(f64, &str, &str)] = &[
+            (0.0, "0", "0.000000"),
+            (-0.0, "-0", "-0.000000"),
+            (1.0, "1", "1.000000"),
+            (-1.0, "-1", "-1.000000"),
+            (10.0, "10", "10.000000"),
+            (0.5, "0.5", "0.500000"),
+            (0.1, "0.1", "0.100000"),
+            (4800.0, "4800", "4800.000000"),
+            (99999.0, "99999", "99999.000000"),
+            (100000.0, "100000", "100000.000000"),
+            (999999.0, "999999", "999999.000000"),
+            (999999.5, "1e+06", "999999.500000"),
+            (1e6, "1e+06", "1000000.000000"),
+            (1000005.0, "1e+06", "1000005.000000"),
+            (1000015.0, "1.00002e+06", "1000015.000000"),
+            (123456.5, "123456", "123456.500000"),
+            (123457.5, "123458", "123457.500000"),
+            (123456789.0, "1.23457e+08", "123456789.000000"),
+            (1e-4, "0.0001", "0.000100"),
+            (0.00012345678, "0.000123457", "0.000123"),
+            (9.9999995e-5, "0.0001", "0.000100"),
+            (1e-5, "1e-05", "0.000010"),
+            (2.5e-7, "2.5e-07", "0.000000"),
+            (1e15, "1e+15", "1000000000000000.000000"),
+            (5e-324, "4.94066e-324", "0.000000"),
+            (0.3, "0.3", "0.300000"),
+            (f64::INFINITY, "inf", "inf"),
+            (f64::NEG_INFINITY, "-inf", "-inf"),
+            (f64::NAN, "nan", "nan"),
+        ];
+        for (value, g, f) in cases {
+            let mut out = Vec::new();
+            push_g(&mut out, *value);
+            assert_eq!(String::from_utf8_lossy(&out), *g, "%g of {value:?}");
+            out.clear();
+            push_f(&mut out, *value);
+            assert_eq!(String::from_utf8_lossy(&out), *f, "%f of {value:?}");
+        }
     }
 }
