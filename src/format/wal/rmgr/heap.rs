@@ -17,6 +17,7 @@
 //! to themselves is a named value all the same. Source: access/heapam_xlog.h, access/rmgrdesc/heapdesc.c.
 
 use super::Desc;
+use super::invalidation::describe_invalidations;
 use crate::format::reader::Data;
 use crate::format::wal::record::Record;
 use crate::pg::Major;
@@ -101,17 +102,7 @@ pub(super) fn describe(record: &Record, desc: &mut Desc) -> Option<()> {
         0x30 if record.major >= Major::V11 => truncate(data, desc),
         0x50 => offset(data, desc),
         0x60 => lock(data, desc, "xid "),
-        0x70 => {
-            offset(data, desc)?;
-            if record.major >= Major::V18 {
-                if desc.is_json() {
-                    desc.num("database", data.u32(4)?);
-                    desc.num("tablespace", data.u32(8)?);
-                }
-                // TODO invalidations
-            }
-            Some(())
-        }
+        0x70 => inplace(data, desc),
         _ => Some(()),
     }
 }
@@ -213,6 +204,19 @@ fn update_tuples(record: &Record, data: Data, desc: &mut Desc, bits: u8) -> Opti
     }
     if bits & UPDATE_CONTAINS_OLD != 0 {
         tuple(desc, "old_tuple", data.from(14))?;
+    }
+    Some(())
+}
+
+fn inplace(data: Data, desc: &mut Desc) -> Option<()> {
+    offset(data, desc)?;
+    // 18 made the update and its messages one record.
+    if desc.major() >= Major::V18 {
+        let init_file = match data.u8(12)? {
+            0 => None,
+            _ => Some((data.u32(4)?, data.u32(8)?)),
+        };
+        describe_invalidations(desc, data.from(20), data.i32(16)?, init_file)?;
     }
     Some(())
 }
