@@ -11,4 +11,5 @@ pub mod page;
 pub mod postmaster_pid;
 pub mod reader;
 pub mod timeline_history;
+pub mod twophase;
 pub mod wal;

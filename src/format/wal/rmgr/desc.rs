@@ -176,6 +176,23 @@ impl<'o> Desc<'o> {
         self.out.push(b'"');
     }
 
+    /// Bytes in hex: with spaces between them in text, one string in JSON.
+    pub fn bytes(&mut self, name: &str, bytes: &[u8]) {
+        self.name(name);
+        if self.json {
+            self.out.push(b'"');
+        }
+        for (index, byte) in bytes.iter().enumerate() {
+            if index > 0 && !self.json {
+                self.out.push(b' ');
+            }
+            push_hex(self.out, u64::from(*byte), 2);
+        }
+        if self.json {
+            self.out.push(b'"');
+        }
+    }
+
     /// A position, in the major's notation in text and in one notation in JSON.
     pub fn lsn(&mut self, name: &str, lsn: Lsn) {
         self.name(name);

@@ -30,6 +30,7 @@ mod transaction;
 mod xlog;
 
 pub use desc::{Desc, INVALIDATION_MESSAGE_SIZE};
+pub use transaction::{Origin, TransactionEnd};
 
 use crate::format::wal::record::Record;
 use crate::pg::Major;
