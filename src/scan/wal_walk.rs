@@ -56,6 +56,10 @@ pub struct WalKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum WalFault {
+    /// No fault: the record reaches over the end that was asked for.
+    EndOfRange {
+        at: Lsn,
+    },
     /// There is no such page.
     NoPage {
         page: Lsn,
