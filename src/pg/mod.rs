@@ -3,6 +3,7 @@
 //! Everything here is arithmetic and notation that the server and its tools share: what an LSN
 //! looks like, which WAL segment holds it, which numbers identify a major version.
 
+pub mod digits;
 pub mod ids;
 pub mod lsn;
 pub mod relation;

@@ -7,6 +7,7 @@
 //!
 //! Source: common/relpath.c, `RELSEG_SIZE` in pg_config.h, storage/smgr/md.c.
 
+use super::digits::push_decimal;
 use super::{BlockNumber, Major, Oid};
 
 /// Blocks in one segment file of a default build (1 GB of 8 kB blocks).
@@ -102,19 +103,33 @@ const GLOBALTABLESPACE_OID: Oid = 1664;
 
 /// `GetRelationPath` without a backend: the file below PGDATA, such as `base/5/16384_fsm`.
 pub fn push_relpath(out: &mut Vec<u8>, locator: RelFileLocator, fork: u32, major: Major) {
-    let RelFileLocator { tablespace, database, relnumber } = locator;
-    let directory = match tablespace {
-        GLOBALTABLESPACE_OID => "global".to_owned(),
-        DEFAULTTABLESPACE_OID => format!("base/{database}"),
-        other => format!("pg_tblspc/{other}/{}/{database}", major.tablespace_directory()),
-    };
-    let suffix = match fork {
-        1 => "_fsm",
-        2 => "_vm",
-        3 => "_init",
-        _ => "",
-    };
-    out.extend_from_slice(format!("{directory}/{relnumber}{suffix}").as_bytes());
+    match locator.tablespace {
+        GLOBALTABLESPACE_OID => out.extend_from_slice(b"global/"),
+        DEFAULTTABLESPACE_OID => {
+            out.extend_from_slice(b"base/");
+            push_decimal(out, locator.database.into());
+            out.push(b'/');
+        }
+        other => {
+            let version = major.version();
+            out.extend_from_slice(b"pg_tblspc/");
+            push_decimal(out, other.into());
+            out.extend_from_slice(b"/PG_");
+            push_decimal(out, version.number.into());
+            out.push(b'_');
+            push_decimal(out, version.catalog_version.into());
+            out.push(b'/');
+            push_decimal(out, locator.database.into());
+            out.push(b'/');
+        }
+    }
+    push_decimal(out, locator.relnumber.into());
+    out.extend_from_slice(match fork {
+        1 => b"_fsm",
+        2 => b"_vm",
+        3 => b"_init",
+        _ => b"",
+    });
 }
 
 /// A decimal number from 1 on without leading zeros.

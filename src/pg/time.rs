@@ -6,26 +6,43 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::digits::{last_digits, push_decimal};
+
 /// The zone that `TZ` names; UTC if it names none that exists, which is what the C library does.
 pub fn local_zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 
 /// Seconds in 400 Gregorian years, after which the calendar repeats itself, weekdays included.
-const CYCLE: i64 = 146_097 * 86_400;
+const CYCLE: i64 = 146_097 * DAY;
+const DAY: i64 = 86_400;
+
+/// A moment that the calendar library reaches, and the cycles from there to the one that is meant.
+///
+/// Damaged data can hold any moment. The last whole cycle before year 10000 has the time zone rules of all
+/// cycles after it, the first one behind year -10000 those of all before it.
+fn within_calendar(seconds: i64) -> (Timestamp, i64) {
+    if let Ok(moment) = Timestamp::from_second(seconds) {
+        return (moment, 0);
+    }
+    let reached = if seconds > 0 {
+        Timestamp::MAX.as_second().div_euclid(CYCLE) - 1
+    } else {
+        Timestamp::MIN.as_second().div_euclid(CYCLE) + 1
+    };
+    let cycles = seconds.div_euclid(CYCLE) - reached;
+    (Timestamp::from_second(seconds - cycles * CYCLE).unwrap_or_default(), cycles)
+}
 
 /// `%c` of the C locale: `Fri Nov 20 22:58:19 2026`, as pg_controldata prints a time.
 ///
-/// A damaged file can hold any moment. Years that the calendar library does not reach are computed in a
-/// cycle that it reaches; beyond the C library's 32-bit years 19 prints `???`, where the tools before it crash.
+/// Beyond the C library's 32-bit years 19 prints `???`, where the tools before it crash.
 pub fn ctime(seconds: i64, zone: &TimeZone) -> String {
-    let cycles = if Timestamp::from_second(seconds).is_ok() { 0 } else { seconds.div_euclid(CYCLE) };
-    let within = seconds - cycles * CYCLE;
-    let zoned = Timestamp::from_second(within).ok().map(|moment| moment.to_zoned(zone.clone()));
-    let year = zoned.as_ref().and_then(|z| i32::try_from(i64::from(z.year()) + cycles * 400).ok());
-    match (zoned, year) {
-        (Some(zoned), Some(year)) => format!("{} {year}", zoned.strftime("%a %b %e %H:%M:%S")),
-        _ => "???".to_owned(),
+    let (moment, cycles) = within_calendar(seconds);
+    let zoned = moment.to_zoned(zone.clone());
+    match i32::try_from(i64::from(zoned.year()) + cycles * 400) {
+        Ok(year) => format!("{} {year}", zoned.strftime("%a %b %e %H:%M:%S")),
+        Err(_) => "???".to_owned(),
     }
 }
 
@@ -38,28 +55,71 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
 const POSTGRES_EPOCH: i64 = 946_684_800;
 
 /// `timestamptz_to_str` of the front-end tools: `2026-11-20 22:58:19.123456 UTC`.
+///
+/// With its corners: C divides towards zero, so a moment before 2000 has a negative fraction (`.-00500`), and a year
+/// has the digits that it needs. Source: bin/pg_waldump/compat.c.
 pub fn push_timestamptz(out: &mut Vec<u8>, micros: i64, zone: &TimeZone) {
-    let seconds = micros.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH);
-    let fraction = micros.rem_euclid(1_000_000);
-    let text = match Timestamp::from_second(seconds) {
-        Ok(moment) => {
-            let zoned = moment.to_zoned(zone.clone());
-            format!("{}.{fraction:06} {}", zoned.strftime("%Y-%m-%d %H:%M:%S"), zoned.strftime("%Z"))
+    let seconds = micros / 1_000_000 + POSTGRES_EPOCH;
+    let fraction = micros % 1_000_000;
+    let local = zone.to_offset_info(within_calendar(seconds).0);
+    let (year, rest) = civil(seconds + i64::from(local.offset().seconds()), b' ');
+    if year < 0 {
+        out.push(b'-');
+    }
+    push_decimal(out, year.unsigned_abs());
+    out.extend_from_slice(&rest);
+    out.push(b'.');
+    match fraction.unsigned_abs() {
+        digits if fraction >= 0 => out.extend_from_slice(&last_digits::<6>(digits)),
+        // The sign takes one of the six places.
+        digits => {
+            out.push(b'-');
+            if digits > 99_999 {
+                out.extend_from_slice(&last_digits::<6>(digits));
+            } else {
+                out.extend_from_slice(&last_digits::<5>(digits));
+            }
         }
-        Err(_) => format!("{micros} microseconds since 2000"),
-    };
-    out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b' ');
+    out.extend_from_slice(local.abbreviation().as_bytes());
 }
 
-/// Microseconds since 2000 as RFC 3339 in UTC.
+/// Microseconds since 2000 as RFC 3339 in UTC; years that it does not know as ISO 8601 writes them: `+010000`.
 pub fn push_rfc3339_micros(out: &mut Vec<u8>, micros: i64) {
-    let seconds = micros.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH);
-    let fraction = micros.rem_euclid(1_000_000);
-    let text = match Timestamp::from_second(seconds) {
-        Ok(moment) => format!("{}.{fraction:06}Z", moment.strftime("%Y-%m-%dT%H:%M:%S")),
-        Err(_) => format!("{micros} microseconds since 2000"),
-    };
-    out.extend_from_slice(text.as_bytes());
+    let (year, rest) = civil(micros.div_euclid(1_000_000) + POSTGRES_EPOCH, b'T');
+    if (0..=9999).contains(&year) {
+        out.extend_from_slice(&last_digits::<4>(year.unsigned_abs()));
+    } else {
+        out.push(if year < 0 { b'-' } else { b'+' });
+        out.extend_from_slice(&last_digits::<6>(year.unsigned_abs()));
+    }
+    out.extend_from_slice(&rest);
+    out.push(b'.');
+    out.extend_from_slice(&last_digits::<6>(micros.rem_euclid(1_000_000).unsigned_abs()));
+    out.push(b'Z');
+}
+
+/// The Gregorian year of a moment without zone, and the rest of it: `-11-20 22:58:19`.
+///
+/// Counts in 400 years that begin in March, so that the leap day is the last one.
+fn civil(seconds: i64, separator: u8) -> (i64, [u8; 15]) {
+    let time = seconds.rem_euclid(DAY);
+    // 0000-03-01 is 719468 days before 1970.
+    let days = seconds.div_euclid(DAY) + 719_468;
+    let day = days.rem_euclid(146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months from March on have 153 days.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = days.div_euclid(146_097) * 400 + year + next;
+
+    let two = |value: i64| last_digits::<2>(value.unsigned_abs());
+    let ([m, o], [d, a], [h, u]) = (two(month), two(day), two(time / 3600));
+    let ([i, n], [s, e]) = (two(time / 60 % 60), two(time % 60));
+    (year, [b'-', m, o, b'-', d, a, separator, h, u, b':', i, n, b':', s, e])
 }
 
 #[cfg(test)]
@@ -73,5 +133,45 @@ mod tests {
         // What pg_controldata 15 prints for these.
         assert_eq!(ctime(4_399_841_726_604, &TimeZone::UTC), "Mon Jun  8 01:23:24 141395");
         assert_eq!(ctime(i64::MAX, &TimeZone::UTC), "???");
+    }
+
+    fn timestamptz(micros: i64, zone: &TimeZone) -> String {
+        let mut out = Vec::new();
+        push_timestamptz(&mut out, micros, zone);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn as_pg_waldump_prints_it() {
+        let paris = TimeZone::get("Europe/Paris").unwrap();
+        assert_eq!(timestamptz(848_529_219_000_042, &TimeZone::UTC), "2026-11-20 22:33:39.000042 UTC");
+        assert_eq!(timestamptz(848_529_219_000_042, &paris), "2026-11-20 23:33:39.000042 CET");
+        assert_eq!(timestamptz(836_000_000_000_000, &paris), "2026-06-29 00:13:20.000000 CEST");
+    }
+
+    #[test]
+    fn rfc3339_of_any_moment() {
+        let text = |micros| {
+            let mut out = Vec::new();
+            push_rfc3339_micros(&mut out, micros);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(0), "2000-01-01T00:00:00.000000Z");
+        assert_eq!(text(-1), "1999-12-31T23:59:59.999999Z");
+        assert_eq!(text(i64::MIN), "-290278-12-22T19:59:05.224192Z");
+        assert_eq!(text(i64::MAX), "+294277-01-09T04:00:54.775807Z");
+    }
+
+    /// Each day of more than 400 years, against the calendar library.
+    #[test]
+    fn days_of_the_calendar() {
+        let first = Timestamp::from_second(-2_203_977_600).unwrap();
+        let mut moment = first.to_zoned(TimeZone::UTC).datetime();
+        for day in 0..150_000 {
+            let (year, rest) = civil(first.as_second() + day * DAY + 3661, b' ');
+            let ours = format!("{year}{}", String::from_utf8_lossy(&rest));
+            assert_eq!(ours, format!("{} 01:01:01", moment.date()));
+            moment = moment.tomorrow().unwrap();
+        }
     }
 }
