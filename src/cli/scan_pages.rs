@@ -1,6 +1,5 @@
 //! `pgforensic scan-pages`: reads every page of a cluster, a directory or a file and says which are damaged.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,8 +50,8 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILENODE")]
     filenode: Option<String>,
     /// Threads; as many as there are processors if not given
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
     /// Show progress, also where standard error is no terminal
     #[arg(short = 'P', long)]
     progress: bool,
@@ -209,10 +208,10 @@ impl Arguments {
             geometry: rules.geometry,
             abi: rules.abi,
             verify: rules.verify,
-            jobs: self
-                .jobs
-                .or_else(|| std::thread::available_parallelism().ok())
-                .map_or(1, NonZeroUsize::get),
+            jobs: match self.jobs {
+                Some(jobs) => usize::from(jobs),
+                None => std::thread::available_parallelism().map_or(1, usize::from),
+            },
             from_block: self.from_block,
             to_block: self.to_block,
             pause: cluster.is_some_and(|cluster| cluster.facts.is_live()).then_some(PAUSE),

@@ -28,6 +28,8 @@ use crate::source::file::{DataFile, ReadAt};
 
 /// Bytes of one read: fits a core's second-level cache, where the sums are computed from.
 const READ_SIZE: usize = 256 << 10;
+/// Where a read's buffer starts: the kernel copies to an unaligned place at a third of the speed.
+const ALIGNMENT: usize = 4096;
 /// Bytes of a file that one thread takes at a time: a 1 GB segment keeps every core busy.
 const SLICE_SIZE: u64 = 32 << 20;
 /// Slices that may be finished out of order before a thread waits for the slowest.
@@ -646,13 +648,14 @@ pub fn scan_pages(
     let collector = Mutex::new(Collector { sink, tester, pending: BTreeMap::new(), next: 0, file: None });
     let drained = Condvar::new();
     let worker = || {
-        let mut buffer = vec![0; READ_SIZE.max(options.geometry.page_size)];
+        let mut memory = vec![0; READ_SIZE + ALIGNMENT];
+        let buffer = aligned(&mut memory);
         loop {
             let Some((number, work)) = lock(&dispenser).take() else { break };
             let (item, last) = match work {
                 Work::Listing(listing) => (Item::Listing(listing), true),
                 Work::Slice(slice) => {
-                    let scan = || tester.scan_slice(&slice, &mut buffer, done);
+                    let scan = || tester.scan_slice(&slice, buffer, done);
                     // A bug must cost one file, not leave the other threads waiting for its slice.
                     let result = catch_unwind(AssertUnwindSafe(scan)).unwrap_or_else(|_| broken(&slice));
                     (Item::File(result), slice.last)
@@ -674,6 +677,12 @@ pub fn scan_pages(
         }
         worker();
     });
+}
+
+/// The part of some memory that starts at a multiple of [`ALIGNMENT`].
+fn aligned(memory: &mut [u8]) -> &mut [u8] {
+    let start = memory.as_ptr().align_offset(ALIGNMENT);
+    memory.get_mut(start..).and_then(|rest| rest.get_mut(..READ_SIZE)).unwrap_or_default()
 }
 
 /// A thread that panicked ends the scan anyway when the threads are joined.
