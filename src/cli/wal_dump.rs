@@ -1,6 +1,5 @@
 //! `pgforensic wal-dump`: pg_waldump's lines, of any major, from any of the forms in which WAL is kept.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,8 @@ use crate::pg::time::local_zone;
 use crate::pg::{Lsn, TimelineId, WalFileName};
 use crate::report::Status;
 use crate::scan::wal_archive::{Depth, scan};
-use crate::scan::wal_units::{SegmentSource, WalFiles};
+use crate::scan::wal_picture::picture;
+use crate::scan::wal_units::WalFiles;
 use crate::scan::wal_walk::{Item, WalFault, WalKind};
 use crate::source::archive::Archive;
 
@@ -133,31 +133,19 @@ impl Arguments {
             archive.add(directory)?;
         }
         let wal = scan(archive, Depth::Headers, 1, None);
-        let identity = &wal.identity;
-        let major =
-            identity.major.ok_or_else(|| Failure::Usage("no WAL of a known major here".to_owned()))?;
-        let size = identity.segment_size;
-        let abi = wal
-            .files
-            .iter()
-            .find_map(|file| Some(file.content.as_ref()?.header.as_ref()?.abi))
-            .unwrap_or(crate::format::reader::Abi::LITTLE_64);
-        let mut segments = BTreeMap::new();
-        for file in wal.files.iter().filter(|file| file.entry.name.timeline == timeline) {
-            let Some(segno) = file.entry.name.segno(size) else { continue };
-            segments.entry(segno).or_insert_with(|| SegmentSource {
-                name: file.entry.name,
-                path: wal.archive.segment_path(&file.entry),
-            });
-        }
-        let last = segments.keys().next_back().copied().unwrap_or(0);
+        let picture = picture(wal, 1);
+        let lineage = picture.with_pg_wal.lineage(timeline);
+        let files = WalFiles::along(&picture.wal, &lineage)
+            .ok_or_else(|| Failure::Usage("there is no WAL of a known major here".to_owned()))?;
+        let size = files.kind.size;
+        let last = files.segments.keys().next_back().copied().unwrap_or(0);
         let (mut start, mut end) = (Lsn::INVALID, size.start(last + 1));
         if let Some((first, last)) = range {
             start = size.start(first.segno(size).unwrap_or(0));
             end = size.start(last.segno(size).unwrap_or(0) + 1);
         }
         let start = self.start.unwrap_or(start);
-        Ok((WalFiles { kind: WalKind { major, abi, size }, segments }, start, self.end.unwrap_or(end)))
+        Ok((files, start, self.end.unwrap_or(end)))
     }
 }
 

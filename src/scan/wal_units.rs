@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::wal_walk::{Item, Pages, WalKind, Walk, WalkEnd};
 use crate::format::wal::page_header::XLOG_BLCKSZ;
-use crate::pg::{Lsn, SegNo, WalFileName};
+use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::source::compressed::{Compression, Unpacked, read_full};
 use crate::source::file::{DataFile, ReadAt};
 use crate::source::{Error, system_message};
@@ -34,6 +34,8 @@ pub struct SegmentSource {
     pub name: WalFileName,
     /// Where it is.
     pub path: PathBuf,
+    /// A `.partial` file: its tail may be missing.
+    pub partial: bool,
 }
 
 /// Consecutive segments and what they have in common.
@@ -113,6 +115,42 @@ pub struct UnitResult<T> {
 }
 
 impl WalFiles {
+    /// The files that recovery along `lineage` reads: for each segment that of the newest timeline that had begun
+    /// by then; a `.partial` one only where there is no other; of several copies the first directory's.
+    /// `None` if no file is WAL of a known major.
+    pub fn along(wal: &WalArchive, lineage: &[Span]) -> Option<WalFiles> {
+        let size = wal.identity.segment_size;
+        let headers = || wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
+        let kind = WalKind {
+            major: wal.identity.major?,
+            abi: headers().next().map_or(Abi::LITTLE_64, |header| header.abi),
+            size,
+        };
+        // Better files replace worse ones: (timeline, whole) of the one chosen so far.
+        let mut chosen: BTreeMap<SegNo, ((TimelineId, bool), SegmentSource)> = BTreeMap::new();
+        for file in &wal.files {
+            let name = file.entry.name;
+            let Some(segno) = name.segno(size) else { continue };
+            let Some(span) = lineage.iter().find(|span| span.timeline == name.timeline) else { continue };
+            if segno < size.segno(span.begin) {
+                continue;
+            }
+            let partial = wal.archive.packing(&file.entry).partial;
+            let rank = (name.timeline, !partial);
+            if chosen.get(&segno).is_none_or(|(best, _)| rank > *best) {
+                let path = wal.archive.segment_path(&file.entry);
+                chosen.insert(segno, (rank, SegmentSource { name, path, partial }));
+            }
+        }
+        let segments = chosen.into_iter().map(|(segno, (_, source))| (segno, source)).collect();
+        Some(WalFiles { kind, segments })
+    }
+
+    /// The timeline whose file holds a position: for messages that name the segment.
+    pub fn timeline_at(&self, lsn: Lsn) -> Option<TimelineId> {
+        self.segments.get(&self.kind.size.segno(lsn)).map(|source| source.name.timeline)
+    }
+
     /// Walks all records from `start` on that end at or before `limit`.
     ///
     /// `work` runs in `threads` threads and gets the items of one unit; `consume` gets the results in order and
