@@ -14,7 +14,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::wal_archive::WalArchive;
 use super::wal_walk::{Item, Pages, WalKind, Walk, WalkEnd};
+use crate::format::reader::Abi;
+use crate::format::timeline_history::Span;
 use crate::format::wal::page_header::XLOG_BLCKSZ;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::source::compressed::{Compression, Unpacked, read_full};
