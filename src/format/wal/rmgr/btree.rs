@@ -126,12 +126,10 @@ fn split(data: Data, desc: &mut Desc) -> Option<()> {
     desc.lit(", ");
     label(desc, if major >= Major::V13 { "firstrightoff" } else { "firstright" });
     desc.num("firstright_off", data.u16(4)?);
-    // 11 leaves it out.
-    if major != Major::V11 || desc.is_json() {
-        desc.lit(", ");
-        label(desc, "newitemoff");
-        desc.num("newitem_off", data.u16(6)?);
-    }
+    // Some early minors of 11 leave it out.
+    desc.lit(", ");
+    label(desc, "newitemoff");
+    desc.num("newitem_off", data.u16(6)?);
     if major >= Major::V13 {
         desc.lit(", ");
         label(desc, "postingoff");
