@@ -6,6 +6,7 @@ mod generate;
 mod scan_pages;
 mod wal_dump;
 mod wal_gaps;
+mod wal_selection;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -377,7 +377,7 @@ impl<'p, P: Pages> Walk<'p, P> {
 
     /// A record never starts at a page's first byte: there its header is.
     fn skip_page_header(&self, at: Lsn) -> Lsn {
-        if at.0 % PAGE == 0 { Lsn(at.0 + self.header_size(at)) } else { at }
+        if at.0.is_multiple_of(PAGE) { Lsn(at.0 + self.header_size(at)) } else { at }
     }
 
     /// `XLogReaderValidatePageHeader`.
