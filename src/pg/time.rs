@@ -69,7 +69,7 @@ pub fn push_timestamptz(out: &mut Vec<u8>, micros: i64, zone: &TimeZone) {
     push_decimal(out, year.unsigned_abs());
     out.extend_from_slice(&rest);
     out.push(b'.');
-    match fraction.unsigned_abs() {
+    match fraction.unsigned_abs() as u32 {
         digits if fraction >= 0 => out.extend_from_slice(&last_digits::<6>(digits)),
         // The sign takes one of the six places.
         digits => {
@@ -89,14 +89,14 @@ pub fn push_timestamptz(out: &mut Vec<u8>, micros: i64, zone: &TimeZone) {
 pub fn push_rfc3339_micros(out: &mut Vec<u8>, micros: i64) {
     let (year, rest) = civil(micros.div_euclid(1_000_000) + POSTGRES_EPOCH, b'T');
     if (0..=9999).contains(&year) {
-        out.extend_from_slice(&last_digits::<4>(year.unsigned_abs()));
+        out.extend_from_slice(&last_digits::<4>(year as u32));
     } else {
         out.push(if year < 0 { b'-' } else { b'+' });
-        out.extend_from_slice(&last_digits::<6>(year.unsigned_abs()));
+        out.extend_from_slice(&last_digits::<6>(year.unsigned_abs() as u32));
     }
     out.extend_from_slice(&rest);
     out.push(b'.');
-    out.extend_from_slice(&last_digits::<6>(micros.rem_euclid(1_000_000).unsigned_abs()));
+    out.extend_from_slice(&last_digits::<6>(micros.rem_euclid(1_000_000) as u32));
     out.push(b'Z');
 }
 
@@ -104,22 +104,23 @@ pub fn push_rfc3339_micros(out: &mut Vec<u8>, micros: i64) {
 ///
 /// Counts in 400 years that begin in March, so that the leap day is the last one.
 fn civil(seconds: i64, separator: u8) -> (i64, [u8; 15]) {
-    let time = seconds.rem_euclid(DAY);
     // 0000-03-01 is 719468 days before 1970.
     let days = seconds.div_euclid(DAY) + 719_468;
-    let day = days.rem_euclid(146_097);
+    let cycle = days.div_euclid(146_097);
+    // Both fit, and small numbers divide faster.
+    let time = seconds.rem_euclid(DAY) as u32;
+    let day = days.rem_euclid(146_097) as u32;
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     // Five months from March on have 153 days.
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = days.div_euclid(146_097) * 400 + year + next;
 
-    let two = |value: i64| last_digits::<2>(value.unsigned_abs());
-    let ([m, o], [d, a], [h, u]) = (two(month), two(day), two(time / 3600));
-    let ([i, n], [s, e]) = (two(time / 60 % 60), two(time % 60));
-    (year, [b'-', m, o, b'-', d, a, separator, h, u, b':', i, n, b':', s, e])
+    let ([m, o], [d, a], [h, u]) = (last_digits(month), last_digits(day), last_digits(time / 3600));
+    let ([i, n], [s, e]) = (last_digits(time / 60 % 60), last_digits(time % 60));
+    let rest = [b'-', m, o, b'-', d, a, separator, h, u, b':', i, n, b':', s, e];
+    (cycle * 400 + i64::from(year + next), rest)
 }
 
 #[cfg(test)]
@@ -147,6 +148,13 @@ mod tests {
         assert_eq!(timestamptz(848_529_219_000_042, &TimeZone::UTC), "2026-11-20 22:33:39.000042 UTC");
         assert_eq!(timestamptz(848_529_219_000_042, &paris), "2026-11-20 23:33:39.000042 CET");
         assert_eq!(timestamptz(836_000_000_000_000, &paris), "2026-06-29 00:13:20.000000 CEST");
+        // What pg_waldump 11 to 19 print for commits at these moments.
+        assert_eq!(timestamptz(-1, &TimeZone::UTC), "2000-01-01 00:00:00.-00001 UTC");
+        assert_eq!(timestamptz(-123_456, &paris), "2000-01-01 01:00:00.-123456 CET");
+        assert_eq!(timestamptz(i64::MIN, &TimeZone::UTC), "-290278-12-22 19:59:06.-775808 UTC");
+        assert_eq!(timestamptz(i64::MIN, &paris), "-290278-12-22 20:08:27.-775808 LMT");
+        assert_eq!(timestamptz(i64::MAX, &TimeZone::UTC), "294277-01-09 04:00:54.775807 UTC");
+        assert_eq!(timestamptz(i64::MAX, &paris), "294277-01-09 05:00:54.775807 CET");
     }
 
     #[test]
