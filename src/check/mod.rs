@@ -6,3 +6,4 @@ pub mod directory;
 pub mod page_checksum;
 pub mod page_damage;
 pub mod timelines;
+pub mod wal_records;

@@ -5,6 +5,7 @@ mod explain;
 mod generate;
 mod scan_pages;
 mod wal_dump;
+mod wal_filter;
 mod wal_gaps;
 mod wal_selection;
 

@@ -1,101 +1,353 @@
 //! `pgforensic wal-dump`: pg_waldump's lines, of any major, from any of the forms in which WAL is kept.
+//!
+//! Standard output holds the dump and nothing else: the bytes of that major's pg_waldump, or JSON Lines. What is
+//! damaged is told on standard error, and decoding goes on behind it; `--strict` stops and speaks as the tool does.
+//!
+//! Threads put the text of their units together, and it is written in order. The options that count records
+//! (`--limit`) are applied then: a unit's worker cannot know how many came before.
+
+mod json;
+mod strict;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use jiff::tz::TimeZone;
 
-use super::Failure;
-use super::wal_selection::Selection;
+use super::wal_filter::Filters;
+use super::wal_selection::{Selected, Selection};
+use super::{FailOn, Failure};
+use crate::check::wal_records::{end_finding, loss_finding};
+use crate::finding::{Coverage, Findings};
 use crate::format::reader::Data;
-use crate::format::wal::record::{Parts, Record};
+use crate::format::wal::record::Record;
+use crate::format::wal::rmgr::RMGRS;
 use crate::format::wal::waldump::push_line;
-use crate::pg::TimelineId;
 use crate::pg::time::local_zone;
-use crate::report::Status;
-use crate::scan::wal_walk::{Item, WalFault, WalKind};
+use crate::pg::{Lsn, Major};
+use crate::report::{Report, Status};
+use crate::scan::wal_end::normal_end;
+use crate::scan::wal_units::{Loss, WalFiles};
+use crate::scan::wal_walk::{Item, WalFault, WalkEnd};
 
 /// Show the records of the WAL as the major's own pg_waldump does
+///
+/// Reads the WAL of every major from 10 to 19: plain and compressed segments, .partial files, archives and
+/// data directories. Damage is reported on standard error and does not end the dump.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  pgforensic wal-dump /archive/000000010000000000000042
+  pgforensic wal-dump -p /archive -s 0/42000000 -e 0/43000000 -x 731
+  pgforensic wal-dump -p /archive -p /var/lib/postgresql/data -t 3
+  pgforensic wal-dump -p /archive -r Transaction --format json
+  pgforensic wal-dump -p /archive --quiet                   is all of it valid, and where does it end?
+  zstdcat 000000010000000000000042.zst | pgforensic wal-dump -
+
+Exit status: 0 nothing is damaged, 1 damage, 2 wrong usage, 3 something could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    filters: Filters,
     /// Output detailed information about backup blocks
-    #[arg(short = 'b', long)]
+    #[arg(short, long)]
     bkp_details: bool,
-    /// Do not print any output, except for errors
+    /// Do not print any records: validate them, and say where the WAL ends
     #[arg(short, long)]
     quiet: bool,
+    /// Not supported: what grows is read again
+    #[arg(short, long, hide = true)]
+    follow: bool,
+    /// Stop at the first damage, and say what pg_waldump says
+    #[arg(long)]
+    strict: bool,
+    /// pg_waldump's text, or one JSON object a line (docs/json.md)
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+    /// Exit with status 1 from this severity on
+    #[arg(long, value_enum, default_value_t = FailOn::Damage, value_name = "SEVERITY")]
+    fail_on: FailOn,
+    /// List every damage instead of the first twenty of each kind
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// How records are printed, for the threads.
+struct Printer<'a> {
+    arguments: &'a Arguments,
+    files: &'a WalFiles,
+    zone: TimeZone,
+    filtered: bool,
+    /// Memory that was written out and can be filled again.
+    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+/// What a thread made of one unit.
+struct Printed {
+    text: Vec<u8>,
+    /// Where the text of each record ends; only if records are counted.
+    ends: Vec<usize>,
+    /// Valid records, and the first of them.
+    records: u64,
+    first: Option<Lsn>,
+    /// Records that passed the filters.
+    shown: u64,
+    /// What is lost, and how many records were shown before.
+    losses: Vec<(u64, Loss)>,
+}
+
+/// What came out of all units so far.
+#[derive(Default)]
+struct Total {
+    records: u64,
+    shown: u64,
+    first: Option<Lsn>,
+    losses: Vec<Loss>,
+    /// `--limit` was reached.
+    enough: bool,
 }
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        let (files, start, end) = self.selection.open()?;
-        let zone = local_zone();
         let mut out = io::stdout().lock();
-        let mut failure = None;
-        let mut last = None;
-        let mut fault = None;
-        let options = Options { zone: &zone, blocks: self.bkp_details, quiet: self.quiet };
-        files.walk(
-            start,
-            end,
-            self.selection.threads(),
-            false,
-            |run| {
-                let mut text = Vec::with_capacity(1 << 20);
-                let mut parts = Parts::default();
-                let end = run(&mut |item| {
-                    options.print(&files.kind, &item, &mut parts, &mut text);
-                    true
-                });
-                (text, end)
-            },
-            |unit| {
-                if let Err(error) = out.write_all(&unit.result) {
-                    failure = Some(error);
-                    return false;
-                }
-                if let (Some(before), Some((at, prev))) = (last, unit.first)
-                    && before != prev
-                {
-                    fault = Some(WalFault::PrevLink { at, prev });
-                    return false;
-                }
-                last = unit.end.last.or(last);
-                let ended = unit.end.fault.is_some();
-                fault = unit.end.fault.filter(|fault| !matches!(fault, WalFault::EndOfRange { .. }));
-                !ended
-            },
-        );
-        if let Some(error) = failure {
-            return Err(error.into());
+        if self.filters.wants_list() {
+            for row in RMGRS {
+                writeln!(out, "{}", row.name)?;
+            }
+            return Ok(Status::CLEAN);
         }
+        if self.follow {
+            let message = "--follow is not supported: what is examined here does not grow; run the command again";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        if self.strict && !self.selection.has_start() {
+            return Err(Failure::Usage("no start WAL location given".to_owned()));
+        }
+        let mut selected = self.selection.open()?;
+        if self.strict && !selected.end_given {
+            // As for the tool: up to the segment that is not there.
+            selected.end = Lsn(u64::MAX);
+        }
+        let Selected { files, start, end, .. } = &selected;
+        let first = files.first_record(*start, *end);
+        self.say_first_record(files, *start, &first, &mut out)?;
+        if self.strict
+            && let Some(message) = strict::no_first_record(files, *start, &first)
+        {
+            return Ok(strict::fail(&message));
+        }
+        let mut total = Total::default();
+        let walked = self.print_all(&selected, &mut total, &mut out)?;
         out.flush()?;
-        if let Some(fault) = fault {
-            let message = fault.message(&files.kind, TimelineId(self.selection.timeline));
-            let at = last.unwrap_or(start).text(files.kind.major);
-            eprintln!("pg_waldump: error: error in WAL record at {at}: {message}");
-            return Ok(Status::FINDINGS);
+        if total.enough && self.strict {
+            return Ok(Status::CLEAN);
         }
-        Ok(Status::CLEAN)
+        if self.strict {
+            let message = strict::message(files, &walked.end, selected.end_given);
+            return Ok(message.map_or(Status::CLEAN, |message| strict::fail(&message)));
+        }
+        let mut coverage = Coverage { files: files.segments.len() as u64, ..Coverage::default() };
+        for error in walked.unreadable {
+            coverage.fail(&error.path, error.to_string());
+        }
+        let report = self.report(&selected, &total, &walked.end, coverage);
+        if self.format == Format::Json {
+            json::end(&mut out, &report, &walked.end, &total)?;
+        }
+        // Nobody may be left to read it.
+        let _ = report.print_assessment(&mut io::stderr().lock());
+        Ok(report.status(self.fail_on.into()))
+    }
+
+    /// The tool's word when reading begins behind the position that was asked for: 17 moved it to standard error.
+    fn say_first_record(
+        &self,
+        files: &WalFiles,
+        start: Lsn,
+        first: &Result<Lsn, WalFault>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let major = files.kind.major;
+        let Ok(first) = *first else { return Ok(()) };
+        if first == start || files.kind.size.offset(start) == 0 {
+            return Ok(());
+        }
+        let skipped = first.0 - start.0;
+        let bytes = if skipped == 1 { "byte" } else { "bytes" };
+        let (start, first) = (start.text(major), first.text(major));
+        let text = format!("first record is after {start}, at {first}, skipping over {skipped} {bytes}");
+        if major >= Major::V17 || self.format == Format::Json {
+            let _ = writeln!(io::stderr(), "pgforensic: {text}");
+            Ok(())
+        } else {
+            writeln!(out, "{text}")
+        }
+    }
+
+    /// Walks the WAL and writes the dump.
+    fn print_all(
+        &self,
+        selected: &Selected,
+        total: &mut Total,
+        out: &mut impl Write,
+    ) -> Result<crate::scan::wal_units::Walked, Failure> {
+        let Selected { files, start, end, .. } = selected;
+        let printer = Printer {
+            arguments: self,
+            files,
+            zone: local_zone(),
+            filtered: self.filters.any(),
+            spare: Mutex::new(Vec::new()),
+        };
+        let mut failure = None;
+        let work = |run: &mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd| printer.unit(run);
+        let walked = files.walk(*start, *end, self.selection.threads(), !self.strict, work, |unit| {
+            let mut printed = unit.result;
+            let written = self.write_unit(&printer, &mut printed, unit.gap, total, out);
+            printer.give_back(printed.text);
+            match written {
+                Ok(()) => !total.enough,
+                Err(error) => {
+                    failure = Some(error);
+                    false
+                }
+            }
+        });
+        failure.map_or(Ok(walked), |error| Err(error.into()))
+    }
+
+    fn write_unit(
+        &self,
+        printer: &Printer,
+        printed: &mut Printed,
+        gap: Option<Loss>,
+        total: &mut Total,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        if let Some(gap) = gap {
+            if self.format == Format::Json {
+                let mut line = Vec::new();
+                json::push_loss(&mut line, printer.files, &gap);
+                out.write_all(&line)?;
+            }
+            total.losses.push(gap);
+        }
+        let limit = self.selection.limit.filter(|limit| *limit > 0);
+        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(total.shown));
+        if printed.shown >= left {
+            // No more than what was asked for, and no more than what was seen by then.
+            total.enough = true;
+            printed.shown = left;
+            let end = usize::try_from(left).ok().and_then(|left| printed.ends.get(left.checked_sub(1)?));
+            printed.text.truncate(end.copied().unwrap_or(0));
+            printed.losses.retain(|(before, _)| *before < left);
+        }
+        out.write_all(&printed.text)?;
+        total.first = total.first.or(printed.first);
+        total.records += printed.records;
+        total.shown += printed.shown;
+        total.losses.extend(printed.losses.drain(..).map(|(_, loss)| loss));
+        Ok(())
+    }
+
+    fn report(&self, selected: &Selected, total: &Total, end: &WalkEnd, coverage: Coverage) -> Report {
+        let files = &selected.files;
+        let major = files.kind.major;
+        let mut findings = Findings::keeping_all(self.all);
+        for loss in &total.losses {
+            findings.push(loss_finding(files, loss));
+        }
+        let normal = normal_end(files, end, selected.end_given);
+        let mut verdict = match total.first {
+            Some(first) => format!(
+                "{} records of PostgreSQL {major} from {} to {}",
+                total.records,
+                first.text(major),
+                end.at.text(major)
+            ),
+            None => format!("no record of PostgreSQL {major} from {} on", selected.start.text(major)),
+        };
+        if self.filters.any() {
+            verdict.push_str(&format!(", {} shown", total.shown));
+        }
+        if !total.losses.is_empty() {
+            let lost: u64 = total.losses.iter().map(|loss| loss.to.0 - loss.from.0).sum();
+            let (places, s) = (total.losses.len(), if total.losses.len() == 1 { "" } else { "s" });
+            verdict.push_str(&format!(", {lost} bytes lost in {places} place{s}"));
+        }
+        if total.enough {
+            verdict.push_str("; limit reached");
+        } else if let Some(normal) = normal {
+            verdict.push_str(&format!("; {normal}"));
+        } else if let Some(fault) = &end.fault
+            && coverage.complete()
+        {
+            findings.push(end_finding(files, fault, end));
+            verdict.push_str(&format!("; ends with damage: {}", files.message(fault)));
+        }
+        let subject: Vec<PathBuf> = files.segments.values().map(|source| source.path.clone()).take(1).collect();
+        Report { command: "wal-dump", subject, verdict, findings, coverage, sections: Vec::new() }
     }
 }
 
-/// How a record is printed.
-struct Options<'z> {
-    zone: &'z TimeZone,
-    blocks: bool,
-    quiet: bool,
-}
+impl Printer<'_> {
+    /// The text of one unit.
+    fn unit(&self, run: &mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (Printed, WalkEnd) {
+        let arguments = self.arguments;
+        let limit = arguments.selection.limit.filter(|limit| *limit > 0);
+        let text = self.spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+        let mut printed =
+            Printed { text, ends: Vec::new(), records: 0, first: None, shown: 0, losses: Vec::new() };
+        let end = run(&mut |item| {
+            match item {
+                Item::Record { lsn, end, header, bytes, parts } => {
+                    printed.records += 1;
+                    printed.first.get_or_insert(lsn);
+                    if self.filtered && !arguments.filters.pass(&header, parts) {
+                        return true;
+                    }
+                    printed.shown += 1;
+                    if !arguments.quiet {
+                        let (big_endian, major) = (self.files.kind.abi.big_endian, self.files.kind.major);
+                        let data = Data { bytes, big_endian };
+                        let record = Record { lsn, header, parts, data, major };
+                        match arguments.format {
+                            Format::Text => {
+                                push_line(&mut printed.text, &record, &self.zone, arguments.bkp_details);
+                            }
+                            Format::Json => json::push_record(&mut printed.text, &record, end, &self.zone),
+                        }
+                    }
+                    if let Some(limit) = limit {
+                        printed.ends.push(printed.text.len());
+                        return printed.shown < limit;
+                    }
+                }
+                Item::Aborted { .. } => {}
+                Item::Lost { fault, from, to } => {
+                    let loss = Loss { fault, from, to };
+                    if arguments.format == Format::Json {
+                        json::push_loss(&mut printed.text, self.files, &loss);
+                    }
+                    printed.losses.push((printed.shown, loss));
+                }
+            }
+            true
+        });
+        (printed, end)
+    }
 
-impl Options<'_> {
-    fn print(&self, kind: &WalKind, item: &Item, parts: &mut Parts, text: &mut Vec<u8>) {
-        let Item::Record { lsn, header, bytes, .. } = item else { return };
-        let data = Data { bytes, big_endian: kind.abi.big_endian };
-        if parts.decode(data, kind.major).is_err() || self.quiet {
-            return;
+    fn give_back(&self, mut text: Vec<u8>) {
+        text.clear();
+        if let Ok(mut spare) = self.spare.lock() {
+            spare.push(text);
         }
-        let record = Record { lsn: *lsn, header: *header, parts, data, major: kind.major };
-        push_line(text, &record, self.zone, self.blocks);
     }
 }

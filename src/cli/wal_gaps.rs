@@ -59,7 +59,7 @@ const MAX_JOBS: usize = 256;
 
 /// Decimal as in the server's log, or hexadecimal with 0x. A leading zero is refused: the server would take
 /// it for octal, and who types it means the eight digits of a file name.
-fn timeline(text: &str) -> Result<TimelineId, String> {
+pub(super) fn timeline(text: &str) -> Result<TimelineId, String> {
     let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None if text.starts_with('0') => {

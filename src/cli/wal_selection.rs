@@ -1,24 +1,35 @@
 //! Which WAL a command reads: pg_waldump's arguments, with the same letters and meaning.
+//!
+//! Wider than the tool's: directories can be archives, data directories or pg_wal, several of them; segments may be
+//! compressed or `.partial`; the files follow the history of the timeline; `-` is a segment on standard input; and
+//! without a start it is the oldest segment that is there.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Failure;
-use crate::pg::{Lsn, TimelineId, WalFileName};
+use crate::format::timeline_history::{Span, TimelineHistory};
+use crate::format::wal::page_header::PageHeader;
+use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::wal_archive::{Depth, scan};
-use crate::scan::wal_picture::picture;
-use crate::scan::wal_units::WalFiles;
+use crate::scan::wal_picture::read_history;
+use crate::scan::wal_units::{SegmentSource, WalFiles};
+use crate::scan::wal_walk::WalKind;
 use crate::source::archive::Archive;
+use crate::source::compressed::Unpacked;
+use crate::source::Error;
 
 /// What `wal-dump`, `wal-stats` and their like have in common.
 #[derive(clap::Args, Debug)]
 pub(super) struct Selection {
-    /// First segment file
+    /// First segment: a file, or its name below PATH; "-" reads one from standard input
     #[arg(value_name = "STARTSEG")]
     start_segment: Option<PathBuf>,
-    /// Last segment file
-    #[arg(value_name = "ENDSEG")]
+    /// Last segment
+    #[arg(value_name = "ENDSEG", requires = "start_segment")]
     end_segment: Option<PathBuf>,
-    /// Directories with WAL
+    /// Archive, data directory or pg_wal with the WAL; several are searched in this order
     #[arg(short, long, value_name = "PATH")]
     path: Vec<PathBuf>,
     /// Start reading at this WAL location
@@ -27,60 +38,214 @@ pub(super) struct Selection {
     /// Stop reading at this WAL location
     #[arg(short, long, value_name = "RECPTR")]
     end: Option<Lsn>,
-    /// Timeline to read from
-    #[arg(short, long, value_name = "TLI", default_value_t = 1)]
-    pub(super) timeline: u32,
+    /// Timeline to read, with its ancestors [default: that of STARTSEG, otherwise 1]
+    #[arg(short, long, value_name = "TLI", value_parser = super::wal_gaps::timeline)]
+    timeline: Option<TimelineId>,
     /// Number of records to display
     #[arg(short = 'n', long, value_name = "N")]
     pub(super) limit: Option<u64>,
-    /// Number of threads
+    /// Threads that read
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
 }
 
+/// The WAL that was asked for.
+pub(super) struct Selected {
+    /// Its files.
+    pub files: WalFiles,
+    /// From where to read.
+    pub start: Lsn,
+    /// Up to where.
+    pub end: Lsn,
+    /// Was an end asked for, or is it where the files end?
+    pub end_given: bool,
+}
+
+/// More than this is a typing error and would only cost memory.
+const MAX_JOBS: usize = 256;
+
+/// First pages that are read to find out what an archive holds.
+const SAMPLES: usize = 32;
+
 impl Selection {
     /// How many threads to use.
     pub(super) fn threads(&self) -> usize {
-        self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        let jobs = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        jobs.clamp(1, MAX_JOBS)
+    }
+
+    /// Does it say where to start, as pg_waldump wants it?
+    pub(super) fn has_start(&self) -> bool {
+        self.start_segment.is_some() || self.start.is_some()
     }
 
     /// The segments, and from where to where to read.
-    pub(super) fn open(&self) -> Result<(WalFiles, Lsn, Lsn), Failure> {
-        let mut directories = self.path.clone();
-        let name_of = |path: &Path| {
-            let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
-            WalFileName::parse(name.get(..24).unwrap_or_default())
+    pub(super) fn open(&self) -> Result<Selected, Failure> {
+        if self.start_segment.as_deref() == Some(Path::new("-")) {
+            return self.open_standard_input();
+        }
+        let segment = |path: &Option<PathBuf>| -> Result<Option<WalFileName>, Failure> {
+            let Some(path) = path else { return Ok(None) };
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            let parsed = WalFileName::parse(name.get(..24).unwrap_or_default());
+            parsed.map(Some).ok_or_else(|| {
+                Failure::Usage(format!("\"{}\" is not the name of a WAL segment", path.display()))
+            })
         };
-        let mut timeline = TimelineId(self.timeline);
-        let mut range = None;
-        if let Some(first) = &self.start_segment {
-            if directories.is_empty() {
-                let parent = first.parent().filter(|parent| !parent.as_os_str().is_empty());
-                directories.push(parent.unwrap_or(Path::new(".")).to_owned());
-            }
-            let bad = || Failure::Usage(format!("\"{}\" is no WAL segment's name", first.display()));
-            let first_name = name_of(first).ok_or_else(bad)?;
-            let last_name = self.end_segment.as_deref().map_or(Some(first_name), name_of).ok_or_else(bad)?;
-            timeline = first_name.timeline;
-            range = Some((first_name, last_name));
+        let (first, last) = (segment(&self.start_segment)?, segment(&self.end_segment)?);
+        let archive = self.list(first)?;
+        if let (Some(name), Some(path)) = (first, &self.start_segment)
+            && !archive.segments.iter().any(|entry| entry.name == name)
+        {
+            let missing = std::io::Error::from_raw_os_error(2);
+            return Err(Error::at(path, "open file")(missing).into());
         }
-        let mut archive = Archive::default();
-        for directory in &directories {
-            archive.add(directory)?;
-        }
-        let wal = scan(archive, Depth::Headers, 1, None);
-        let picture = picture(wal, 1);
-        let lineage = picture.with_pg_wal.lineage(timeline);
-        let files = WalFiles::along(&picture.wal, &lineage)
-            .ok_or_else(|| Failure::Usage("there is no WAL of a known major here".to_owned()))?;
-        let size = files.kind.size;
-        let last = files.segments.keys().next_back().copied().unwrap_or(0);
-        let (mut start, mut end) = (Lsn::INVALID, size.start(last + 1));
-        if let Some((first, last)) = range {
-            start = size.start(first.segno(size).unwrap_or(0));
-            end = size.start(last.segno(size).unwrap_or(0) + 1);
-        }
-        let start = self.start.unwrap_or(start);
-        Ok((files, start, self.end.unwrap_or(end)))
+        let timeline = self.timeline.or(first.map(|name| name.timeline)).unwrap_or(TimelineId(1));
+        let (archive, kind) = identify(archive, first)?;
+        let files = WalFiles::of(&archive, kind, &lineage(&archive, timeline)?);
+        self.range(files, first, last, timeline)
     }
+
+    /// The names in the directories.
+    fn list(&self, first: Option<WalFileName>) -> Result<Archive, Failure> {
+        let mut archive = Archive::default();
+        let parent = self.start_segment.as_deref().and_then(Path::parent);
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        if !self.path.is_empty() {
+            for path in &self.path {
+                archive.add(path)?;
+                // As for the tool, a directory with a pg_wal inside stands for that; a data directory does so anyway.
+                let inside = path.join("pg_wal");
+                if inside.is_dir() && !path.join("PG_VERSION").is_file() {
+                    archive.add(&inside)?;
+                }
+            }
+            return Ok(archive);
+        }
+        if let Some(parent) = parent {
+            archive.add(parent)?;
+            return Ok(archive);
+        }
+        // Where pg_waldump looks: the first of these places that has what is wanted.
+        let data = std::env::var_os("PGDATA").map(|data| Path::new(&data).join("pg_wal"));
+        for place in [Some(PathBuf::from(".")), Some(PathBuf::from("pg_wal")), data].into_iter().flatten() {
+            let mut here = Archive::default();
+            if here.add(&place).is_ok()
+                && here.segments.iter().any(|entry| first.is_none_or(|first| entry.name == first))
+            {
+                return Ok(here);
+            }
+        }
+        Ok(archive)
+    }
+
+    fn range(
+        &self,
+        files: WalFiles,
+        first: Option<WalFileName>,
+        last: Option<WalFileName>,
+        timeline: TimelineId,
+    ) -> Result<Selected, Failure> {
+        let (size, major) = (files.kind.size, files.kind.major);
+        let usage = |message: String| Err(Failure::Usage(message));
+        let number = |name: WalFileName| -> Result<SegNo, Failure> {
+            let bad = || Failure::Usage(format!("no segment of {} MB is called {name}", size.bytes() >> 20));
+            name.segno(size).ok_or_else(bad)
+        };
+        let there = files.segments.keys().next().copied().zip(files.segments.keys().next_back().copied());
+        let Some((oldest, newest)) = there else {
+            return usage(format!("there is no WAL of timeline {timeline} (-t names another one)"));
+        };
+        let newest_end = size.start(newest.saturating_add(1));
+        let (mut start, mut end) = (self.start.unwrap_or(size.start(oldest)), self.end.unwrap_or(newest_end));
+        if let Some(first) = first {
+            let last = last.unwrap_or(first);
+            let (first_number, last_number) = (number(first)?, number(last)?);
+            if last_number < first_number {
+                return usage(format!("ENDSEG {last} is before STARTSEG {first}"));
+            }
+            let last_end = size.start(last_number.saturating_add(1));
+            if let Some(asked) = self.start
+                && size.segno(asked) != first_number
+            {
+                let asked = asked.text(major);
+                return usage(format!("start WAL location {asked} is not inside file \"{first}\""));
+            }
+            if let Some(asked) = self.end
+                && size.segno(asked) != last_number
+                && asked != last_end
+            {
+                let asked = asked.text(major);
+                return usage(format!("end WAL location {asked} is not inside file \"{last}\""));
+            }
+            start = self.start.unwrap_or(size.start(first_number));
+            end = self.end.unwrap_or(last_end);
+        }
+        let end_given = self.end.is_some() || first.is_some();
+        Ok(Selected { files, start, end, end_given })
+    }
+
+    /// One segment from standard input: its first page says which.
+    fn open_standard_input(&self) -> Result<Selected, Failure> {
+        let failed = |error| Error::at(Path::new("-"), "read file")(error);
+        let mut content = Vec::new();
+        let unpacked = Unpacked::new(std::io::stdin()).map_err(failed)?;
+        // No segment is longer; what comes behind is not looked at.
+        if let Err(error) = unpacked.take(1 << 30).read_to_end(&mut content)
+            && error.raw_os_error().is_some()
+        {
+            return Err(failed(error).into());
+        }
+        let header = PageHeader::detect(&content).ok().filter(|header| header.fault(true).is_none());
+        let (Some(header), Some(size)) = (&header, header.as_ref().and_then(PageHeader::segment_size)) else {
+            return Err(Failure::Usage("standard input does not begin with the first page of a segment".to_owned()));
+        };
+        let Some(major) = header.major() else {
+            return Err(Failure::Usage("standard input is no WAL of a known major".to_owned()));
+        };
+        content.truncate(size.bytes() as usize);
+        let segno = size.segno(header.page_address);
+        let name = WalFileName::new(self.timeline.unwrap_or(header.timeline), segno, size);
+        let source = SegmentSource {
+            name,
+            path: PathBuf::from("-"),
+            partial: (content.len() as u64) < size.bytes(),
+            content: Some(Arc::new(content)),
+        };
+        let kind = WalKind { major, abi: header.abi, size };
+        let files = WalFiles { kind, segments: [(segno, source)].into() };
+        self.range(files, Some(name), None, name.timeline)
+    }
+}
+
+/// Finds in the first pages of some files what all have in common; `first` is looked at before all others.
+fn identify(mut archive: Archive, first: Option<WalFileName>) -> Result<(Archive, WalKind), Failure> {
+    let all = std::mem::take(&mut archive.segments);
+    let named: Vec<_> = all.iter().filter(|entry| Some(entry.name) == first).copied().collect();
+    let others = || {
+        let step = all.len().div_ceil(SAMPLES).max(1);
+        all.iter().step_by(step).copied().collect()
+    };
+    for sample in [named, others()] {
+        archive.segments = sample;
+        let wal = scan(archive, Depth::Headers, 1, None);
+        let sound = |header: &&PageHeader| header.fault(true).is_none();
+        let header = wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref()).find(sound);
+        if let (Some(major), Some(header)) = (wal.identity.major, header) {
+            let kind = WalKind { major, abi: header.abi, size: wal.identity.segment_size };
+            archive = wal.archive;
+            archive.segments = all;
+            return Ok((archive, kind));
+        }
+        archive = wal.archive;
+    }
+    let places: Vec<_> = archive.directories.iter().map(|d| format!("\"{}\"", d.path.display())).collect();
+    let places = if places.is_empty() { "here".to_owned() } else { format!("in {}", places.join(", ")) };
+    Err(Failure::Usage(format!("there is no WAL of a known major {places}")))
+}
+
+/// Which timeline counts where on the way to `timeline`.
+fn lineage(archive: &Archive, timeline: TimelineId) -> Result<Vec<Span>, Failure> {
+    let history = read_history(archive, timeline)?;
+    Ok(history.unwrap_or_else(|| TimelineHistory::without_file(timeline)).lineage())
 }

@@ -5,6 +5,7 @@ pub mod control;
 pub mod pages;
 pub mod timeline;
 pub mod wal_archive;
+pub mod wal_end;
 pub mod wal_picture;
 pub mod wal_units;
 pub mod wal_walk;

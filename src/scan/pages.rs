@@ -24,12 +24,10 @@ use crate::format::page::{PageHeaderData, PageKind};
 use crate::format::reader::Abi;
 use crate::pg::{BlockNumber, Lsn};
 use crate::source::Error;
-use crate::source::file::{DataFile, ReadAt};
+use crate::source::file::{DataFile, ReadAt, ReadBuffer};
 
 /// Bytes of one read: fits a core's second-level cache, where the sums are computed from.
 const READ_SIZE: usize = 256 << 10;
-/// Where a read's buffer starts: the kernel copies to an unaligned place at a third of the speed.
-const ALIGNMENT: usize = 4096;
 /// Bytes of a file that one thread takes at a time: a 1 GB segment keeps every core busy.
 const SLICE_SIZE: u64 = 32 << 20;
 /// Slices that may be finished out of order before a thread waits for the slowest.
@@ -648,8 +646,8 @@ pub fn scan_pages(
     let collector = Mutex::new(Collector { sink, tester, pending: BTreeMap::new(), next: 0, file: None });
     let drained = Condvar::new();
     let worker = || {
-        let mut memory = vec![0; READ_SIZE + ALIGNMENT];
-        let buffer = aligned(&mut memory);
+        let mut memory = ReadBuffer::default();
+        let buffer = memory.get(READ_SIZE);
         loop {
             let Some((number, work)) = lock(&dispenser).take() else { break };
             let (item, last) = match work {
@@ -677,12 +675,6 @@ pub fn scan_pages(
         }
         worker();
     });
-}
-
-/// The part of some memory that starts at a multiple of [`ALIGNMENT`].
-fn aligned(memory: &mut [u8]) -> &mut [u8] {
-    let start = memory.as_ptr().align_offset(ALIGNMENT);
-    memory.get_mut(start..).and_then(|rest| rest.get_mut(..READ_SIZE)).unwrap_or_default()
 }
 
 /// A thread that panicked ends the scan anyway when the threads are joined.

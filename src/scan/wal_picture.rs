@@ -15,7 +15,8 @@ use super::wal_archive::{Depth, Duplicate, PgWalState, SegmentFault, SegmentFile
 use crate::format::backup_history::BackupHistory;
 use crate::format::timeline_history::TimelineHistory;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
-use crate::source::archive::{Role, StatusFile, archive_status};
+use crate::source::Error;
+use crate::source::archive::{Archive, Role, StatusFile, archive_status};
 use crate::source::compressed::Unpacked;
 use crate::source::file::DataFile;
 use crate::source::pgdata::DataDirectory;
@@ -194,6 +195,16 @@ fn read_small(path: &Path) -> Result<Vec<u8>, String> {
     let unpacked = Unpacked::new(file.into_std()).map_err(failed)?;
     unpacked.take(HISTORY_LIMIT).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
+}
+
+/// The history of one timeline, if there is a file of it: an archive's before a pg_wal's, as for the server.
+pub fn read_history(archive: &Archive, timeline: TimelineId) -> Result<Option<TimelineHistory>, Error> {
+    let files = archive.histories.iter().filter(|entry| entry.name == timeline);
+    let Some(entry) = files.min_by_key(|entry| archive.in_pg_wal(entry)) else { return Ok(None) };
+    let path = archive.history_path(entry);
+    let failed = Error::at(&path, "read file");
+    let content = read_small(&path).map_err(|message| failed(std::io::Error::other(message)))?;
+    Ok(Some(TimelineHistory::parse(timeline, &content)))
 }
 
 fn read_histories(wal: &WalArchive, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<HistoryFile> {

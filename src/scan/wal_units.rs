@@ -6,29 +6,38 @@
 //! ```
 //!
 //! Every page says how many bytes of an older record it begins with, so that a walk can enter anywhere. A unit
-//! holds the records that start in it; the end of its last one is read from the units behind. That a unit's first
-//! record follows the last one of the unit before is checked when the results are put in order.
-//! Memory is bounded: every thread has one unit at hand and few results waiting.
+//! holds the records that start in it; the end of its last one is read from the units behind. When the results are
+//! put in order the seams are checked: the first record of a unit must stand where the one before ended, name the
+//! last one, and not be of an older timeline. What is lost across a seam is told like what is lost inside a unit.
+//!
+//! Memory is bounded: every thread has one unit at hand (of a compressed file: all of the segment) and few results
+//! waiting.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::wal_archive::WalArchive;
-use super::wal_walk::{Item, Pages, WalKind, Walk, WalkEnd};
+use super::wal_walk::{Item, Pages, WalFault, WalKind, Walk, WalkEnd};
 use crate::format::reader::Abi;
 use crate::format::timeline_history::Span;
 use crate::format::wal::page_header::XLOG_BLCKSZ;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
-use crate::source::compressed::{Compression, Unpacked, read_full};
-use crate::source::file::{DataFile, ReadAt};
-use crate::source::{Error, system_message};
+use crate::source::archive::Archive;
+use crate::source::Error;
+use crate::source::compressed::{Compression, Unpacked};
+use crate::source::file::{DataFile, ReadAt, ReadBuffer};
 
-/// Bytes of WAL that a thread takes at a time from a plain file.
+/// Bytes of WAL that a thread takes at a time.
 const UNIT: u64 = 1 << 20;
 
+/// Bytes read at a time behind a unit: most records end on the next page, a long one goes on for many.
+const AHEAD: u64 = 16 * XLOG_BLCKSZ as u64;
+
 /// Results of one thread that may wait for their turn.
-const WAITING: usize = 4;
+const WAITING: usize = 8;
 
 /// The file to read a segment from.
 #[derive(Clone, Debug)]
@@ -39,6 +48,8 @@ pub struct SegmentSource {
     pub path: PathBuf,
     /// A `.partial` file: its tail may be missing.
     pub partial: bool,
+    /// Its bytes, if they are no file (standard input).
+    pub content: Option<Arc<Vec<u8>>>,
 }
 
 /// Consecutive segments and what they have in common.
@@ -50,52 +61,85 @@ pub struct WalFiles {
     pub segments: BTreeMap<SegNo, SegmentSource>,
 }
 
-/// Pages of one segment, loaded as far as they are wanted.
+/// Bytes of a segment from some offset on.
 struct Loaded {
-    segno: SegNo,
-    /// Offset in the segment of the first byte.
-    from: u64,
-    bytes: Vec<u8>,
+    /// Position of the first byte.
+    start: Lsn,
+    length: usize,
+    bytes: Bytes,
 }
 
-/// An open segment: plain files are read at positions, compressed ones as a whole.
-enum Opened {
-    Plain(DataFile),
-    Whole(Vec<u8>),
+/// Where the bytes are.
+enum Bytes {
+    Read(ReadBuffer),
+    /// A whole segment, of which `Loaded` is the part from the offset on.
+    Shared(Arc<Vec<u8>>, usize),
 }
 
 /// The pages of a unit, and on demand those behind it.
 struct UnitPages<'f> {
     files: &'f WalFiles,
     unit: Loaded,
-    ahead: Option<Loaded>,
+    ahead: Loaded,
+    /// The segment that was unpacked last, for the next unit of it.
+    unpacked: Option<(SegNo, Arc<Vec<u8>>)>,
 }
 
 impl Pages for UnitPages<'_> {
+    #[inline]
     fn page(&mut self, address: Lsn) -> Option<&[u8]> {
-        let size = self.files.kind.size;
-        let (segno, offset) = (size.segno(address), size.offset(address));
-        if self.unit.holds(segno, offset) {
-            return Some(self.unit.page(offset));
+        if self.unit.holds(address) {
+            return Some(self.unit.page(address));
         }
-        if !self.ahead.as_ref().is_some_and(|ahead| ahead.holds(segno, offset)) {
-            // Most records end on the next page; a long one goes on for many.
-            self.ahead = self.files.load(segno, offset, 16 * XLOG_BLCKSZ as u64).ok();
+        self.page_ahead(address)
+    }
+}
+
+impl UnitPages<'_> {
+    #[cold]
+    fn page_ahead(&mut self, address: Lsn) -> Option<&[u8]> {
+        if !self.ahead.holds(address) {
+            let old = std::mem::replace(&mut self.ahead, Loaded::nothing());
+            self.ahead = self.files.load(address, AHEAD, old.into_buffer(), &mut None).ok()?;
         }
-        let ahead = self.ahead.as_ref().filter(|ahead| ahead.holds(segno, offset))?;
-        Some(ahead.page(offset))
+        self.ahead.holds(address).then(|| self.ahead.page(address))
+    }
+
+    /// Goes to another unit.
+    fn enter(&mut self, unit: Unit) -> Result<(), Error> {
+        let old = std::mem::replace(&mut self.unit, Loaded::nothing());
+        let length = unit.end.0 - unit.start.0;
+        self.unit = self.files.load(unit.start, length, old.into_buffer(), &mut self.unpacked)?;
+        Ok(())
     }
 }
 
 impl Loaded {
-    fn holds(&self, segno: SegNo, offset: u64) -> bool {
-        segno == self.segno && offset >= self.from && offset < self.from + self.bytes.len() as u64
+    fn nothing() -> Loaded {
+        Loaded { start: Lsn::INVALID, length: 0, bytes: Bytes::Read(ReadBuffer::default()) }
     }
 
-    fn page(&self, offset: u64) -> &[u8] {
-        let at = (offset - self.from) as usize;
-        let end = self.bytes.len().min(at + XLOG_BLCKSZ);
-        self.bytes.get(at..end).unwrap_or_default()
+    #[inline]
+    fn holds(&self, address: Lsn) -> bool {
+        address.0.wrapping_sub(self.start.0) < self.length as u64
+    }
+
+    #[inline]
+    fn page(&self, address: Lsn) -> &[u8] {
+        let at = (address.0 - self.start.0) as usize;
+        let bytes = match &self.bytes {
+            Bytes::Read(buffer) => buffer.filled(self.length),
+            Bytes::Shared(segment, from) => segment.get(*from..).unwrap_or_default(),
+        };
+        bytes.get(at..self.length.min(at + XLOG_BLCKSZ)).unwrap_or_default()
+    }
+
+    /// The memory, to be filled again.
+    fn into_buffer(self) -> ReadBuffer {
+        match self.bytes {
+            Bytes::Read(buffer) => buffer,
+            Bytes::Shared(..) => ReadBuffer::default(),
+        }
     }
 }
 
@@ -104,6 +148,19 @@ impl Loaded {
 struct Unit {
     start: Lsn,
     end: Lsn,
+    /// Units of one compressed segment are of one thread, which unpacks it once.
+    thread: usize,
+}
+
+/// WAL without a valid record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The test that failed.
+    pub fault: WalFault,
+    /// The first byte without a valid record.
+    pub from: Lsn,
+    /// The record with which it goes on; equal to `from` if only the chain of prev-links is broken.
+    pub to: Lsn,
 }
 
 /// What the walk of one unit gave: the caller's result and where it began and ended.
@@ -111,42 +168,130 @@ struct Unit {
 pub struct UnitResult<T> {
     /// The caller's.
     pub result: T,
-    /// First record of the unit with its prev-link; `None` if none starts in it.
+    /// What was lost between the unit before and this one's first record.
+    pub gap: Option<Loss>,
+    /// First record of the unit with its prev-link; `None` if there is none.
     pub first: Option<(Lsn, Lsn)>,
     /// How the walk ended.
     pub end: WalkEnd,
+    /// Where the walk entered: at its first record, or at one that turned out to be no good.
+    entered: Option<Lsn>,
+    /// The system's word, if the unit could not be read.
+    error: Option<Error>,
+    /// First page that was looked at, its timeline, and that of the newest page.
+    timelines: Option<(Lsn, TimelineId, TimelineId)>,
+}
+
+/// How the walk of a stretch ended.
+#[derive(Debug)]
+pub struct Walked {
+    /// Behind the last record that follows from the one before, and why there.
+    pub end: WalkEnd,
+    /// What could not be read.
+    pub unreadable: Vec<Error>,
+}
+
+/// Where the results of units are put together.
+struct Seam<'f> {
+    files: &'f WalFiles,
+    limit: Lsn,
+    /// Where the next record must start.
+    at: Lsn,
+    /// The record before it.
+    last: Option<Lsn>,
+    /// The test that failed there.
+    fault: Option<WalFault>,
+    /// Timeline of the newest page.
+    timeline: Option<TimelineId>,
+    unreadable: Vec<Error>,
+}
+
+impl Seam<'_> {
+    /// Adds the result of the next unit, with what was lost before it. False: nothing in it follows.
+    fn join<T>(&mut self, unit: &Unit, result: &mut UnitResult<T>, resume: bool) -> bool {
+        self.unreadable.extend(result.error.take());
+        // A long record or a switch reaches over all of it.
+        if self.fault.is_none() && self.at >= unit.end {
+            return false;
+        }
+        let Some(entered) = result.entered else {
+            self.fault = self.fault.or_else(|| self.test());
+            return false;
+        };
+        let older = result.timelines.and_then(|(page, timeline, _)| {
+            let after = self.timeline.filter(|after| timeline < *after)?;
+            Some(WalFault::OutOfSequenceTimeline { page, timeline, after })
+        });
+        let prev = result.first.filter(|(first, _)| *first == entered).map(|(_, prev)| prev);
+        let linked = prev.is_none() || self.last.is_none() || prev == self.last;
+        let follows = entered == self.at && linked;
+        let fault = self.fault.take().or_else(|| if follows { older } else { self.test() });
+        if let Some(fault) = fault {
+            if !resume {
+                self.fault = Some(fault);
+                return false;
+            }
+            result.gap = Some(Loss { fault, from: self.at, to: entered });
+        }
+        self.at = result.end.at;
+        self.last = result.end.last.or(self.last);
+        self.fault = result.end.fault;
+        self.timeline = result.timelines.map(|(_, _, newest)| newest).or(self.timeline);
+        true
+    }
+
+    /// Why the record that must come next does not.
+    fn test(&self) -> Option<WalFault> {
+        let fault = self.files.with_walk(self.limit, |walk| walk.fault_at(self.at, self.last));
+        // It is sound by itself: then the pages behind it contradict it.
+        Some(fault.unwrap_or(WalFault::ContrecordRequested { at: self.at }))
+    }
+
+    fn end(self) -> Walked {
+        Walked {
+            end: WalkEnd { at: self.at, fault: self.fault, last: self.last },
+            unreadable: self.unreadable,
+        }
+    }
 }
 
 impl WalFiles {
-    /// The files that recovery along `lineage` reads: for each segment that of the newest timeline that had begun
-    /// by then; a `.partial` one only where there is no other; of several copies the first directory's.
-    /// `None` if no file is WAL of a known major.
+    /// The files that recovery along `lineage` reads; see [`of`](Self::of). `None` if no file is WAL of a known
+    /// major.
     pub fn along(wal: &WalArchive, lineage: &[Span]) -> Option<WalFiles> {
-        let size = wal.identity.segment_size;
         let headers = || wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
         let kind = WalKind {
             major: wal.identity.major?,
             abi: headers().next().map_or(Abi::LITTLE_64, |header| header.abi),
-            size,
+            size: wal.identity.segment_size,
         };
+        Some(WalFiles::of(&wal.archive, kind, lineage))
+    }
+
+    /// For each segment the file of the newest timeline that had begun by then; a `.partial` one only where there is
+    /// no other; of several copies the first directory's.
+    pub fn of(archive: &Archive, kind: WalKind, lineage: &[Span]) -> WalFiles {
+        let size = kind.size;
         // Better files replace worse ones: (timeline, whole) of the one chosen so far.
         let mut chosen: BTreeMap<SegNo, ((TimelineId, bool), SegmentSource)> = BTreeMap::new();
-        for file in &wal.files {
-            let name = file.entry.name;
-            let Some(segno) = name.segno(size) else { continue };
+        for entry in &archive.segments {
+            let name = entry.name;
+            let packing = archive.packing(entry);
+            let Some(segno) = name.segno(size).filter(|_| !packing.foreign) else { continue };
             let Some(span) = lineage.iter().find(|span| span.timeline == name.timeline) else { continue };
-            if segno < size.segno(span.begin) {
+            // An ancestor may have gone on by itself behind the point where its child left it.
+            if segno < size.segno(span.begin) || span.end.is_some_and(|end| segno > size.segno_before(end)) {
                 continue;
             }
-            let partial = wal.archive.packing(&file.entry).partial;
-            let rank = (name.timeline, !partial);
+            let rank = (name.timeline, !packing.partial);
             if chosen.get(&segno).is_none_or(|(best, _)| rank > *best) {
-                let path = wal.archive.segment_path(&file.entry);
-                chosen.insert(segno, (rank, SegmentSource { name, path, partial }));
+                let path = archive.segment_path(entry);
+                let source = SegmentSource { name, path, partial: packing.partial, content: None };
+                chosen.insert(segno, (rank, source));
             }
         }
         let segments = chosen.into_iter().map(|(segno, (_, source))| (segno, source)).collect();
-        Some(WalFiles { kind, segments })
+        WalFiles { kind, segments }
     }
 
     /// The timeline whose file holds a position: for messages that name the segment.
@@ -154,10 +299,38 @@ impl WalFiles {
         self.segments.get(&self.kind.size.segno(lsn)).map(|source| source.name.timeline)
     }
 
-    /// Walks all records from `start` on that end at or before `limit`.
+    /// The server's message, with the name of the file that holds the place.
+    pub fn message(&self, fault: &WalFault) -> String {
+        let at = fault.place();
+        let before = self.segments.range(..=self.kind.size.segno(at)).next_back();
+        fault.message(&self.kind, before.map_or(TimelineId(1), |(_, source)| source.name.timeline))
+    }
+
+    /// The first record at or after `start`, or the test that fails on the way (`XLogFindNextRecord`).
+    pub fn first_record(&self, start: Lsn, limit: Lsn) -> Result<Lsn, WalFault> {
+        self.with_walk(limit, |walk| walk.first_record(start))
+    }
+
+    /// One page, wherever it is; shorter where its file ends.
+    pub fn page(&self, address: Lsn) -> Option<Vec<u8>> {
+        let mut pages = self.pages();
+        pages.page(address).map(<[u8]>::to_vec)
+    }
+
+    fn pages(&self) -> UnitPages<'_> {
+        UnitPages { files: self, unit: Loaded::nothing(), ahead: Loaded::nothing(), unpacked: None }
+    }
+
+    fn with_walk<R>(&self, limit: Lsn, look: impl FnOnce(&mut Walk<UnitPages>) -> R) -> R {
+        let mut pages = self.pages();
+        look(&mut Walk::new(self.kind, &mut pages, limit, limit))
+    }
+
+    /// Walks all records from `start` on that end at or before `limit`, and says how that ended.
     ///
     /// `work` runs in `threads` threads and gets the items of one unit; `consume` gets the results in order and
-    /// returns false to stop. With `resume` damage inside a unit is an item and not its end.
+    /// returns false to stop. With `resume` damage is an item (inside a unit) or a gap (between units); without,
+    /// the first failed test is the end.
     pub fn walk<T: Send>(
         &self,
         start: Lsn,
@@ -166,9 +339,25 @@ impl WalFiles {
         resume: bool,
         work: impl Fn(&mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (T, WalkEnd) + Sync,
         mut consume: impl FnMut(UnitResult<T>) -> bool,
-    ) {
-        let units = self.units(start, limit);
-        let threads = threads.clamp(1, units.len().max(1));
+    ) -> Walked {
+        let threads = threads.max(1);
+        let units = self.units(start, limit, threads);
+        let mut seam = Seam {
+            files: self,
+            limit,
+            at: start,
+            last: None,
+            fault: None,
+            timeline: None,
+            unreadable: Vec::new(),
+        };
+        match self.first_record(start, limit) {
+            Ok(first) => seam.at = first,
+            Err(fault) => seam.fault = Some(fault),
+        }
+        if seam.fault.is_some() && !resume {
+            return seam.end();
+        }
         std::thread::scope(|scope| {
             let mut channels: Vec<Receiver<UnitResult<T>>> = Vec::new();
             for thread in 0..threads {
@@ -176,18 +365,26 @@ impl WalFiles {
                 channels.push(receiver);
                 let (units, work) = (&units, &work);
                 scope.spawn(move || {
-                    let own = units.iter().skip(thread).step_by(threads);
+                    let own = units.iter().filter(|unit| unit.thread == thread);
                     self.walk_units(own, start, limit, resume, work, &sender);
                 });
             }
-            for index in 0..units.len() {
+            for unit in &units {
                 // A thread that is gone has nothing more to say.
-                let Some(Ok(result)) = channels.get(index % threads).map(Receiver::recv) else { break };
-                if !consume(result) {
+                let Some(Ok(mut result)) = channels.get(unit.thread).map(Receiver::recv) else { break };
+                if !seam.join(unit, &mut result, resume) {
+                    if seam.fault.is_some() && !resume {
+                        break;
+                    }
+                    continue;
+                }
+                let faulty = result.end.fault.is_some();
+                if !consume(result) || faulty && !resume {
                     break;
                 }
             }
         });
+        seam.end()
     }
 
     fn walk_units<'u, T: Send>(
@@ -199,101 +396,122 @@ impl WalFiles {
         work: &(impl Fn(&mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (T, WalkEnd) + Sync),
         sender: &SyncSender<UnitResult<T>>,
     ) {
+        let mut pages = self.pages();
         for unit in units {
-            let size = self.kind.size;
-            let (segno, offset) = (size.segno(unit.start), size.offset(unit.start));
-            let loaded = self.load(segno, offset, unit.end.0 - unit.start.0).unwrap_or(Loaded {
-                segno,
-                from: offset,
-                bytes: Vec::new(),
-            });
-            let mut pages = UnitPages { files: self, unit: loaded, ahead: None };
+            // What cannot be read has no pages: the walk ends there and says so.
+            let error = pages.enter(*unit).err();
             let mut walk = Walk::new(self.kind, &mut pages, unit.end, limit);
-            let mut first = None;
+            let (mut entered, mut first) = (None, None);
             let mut run = |visit: &mut dyn FnMut(Item) -> bool| {
                 let from = unit.start.max(start);
-                let entered = walk.first_record(from);
-                match entered {
+                match walk.enter(from, resume) {
                     Ok(at) if at >= unit.end => WalkEnd { at, fault: None, last: None },
-                    Ok(at) => walk.run(at, None, resume, |item| {
-                        if let (None, Item::Record { lsn, header, .. }) = (&first, &item) {
-                            first = Some((*lsn, header.prev));
-                        }
-                        visit(item)
-                    }),
+                    Ok(at) => {
+                        entered = Some(at);
+                        walk.run(at, None, resume, |item| {
+                            if let (None, Item::Record { lsn, header, .. }) = (&first, &item) {
+                                first = Some((*lsn, header.prev));
+                            }
+                            visit(item)
+                        })
+                    }
                     Err(fault) => WalkEnd { at: from, fault: Some(fault), last: None },
                 }
             };
             let (result, end) = work(&mut run);
-            if sender.send(UnitResult { result, first, end }).is_err() {
+            let timelines = walk.timelines();
+            let result = UnitResult { result, gap: None, first, end, entered, error, timelines };
+            if sender.send(result).is_err() {
                 return;
             }
         }
     }
 
-    /// Cuts the stretch into units: a piece of a plain file, or a whole compressed one.
-    fn units(&self, start: Lsn, limit: Lsn) -> Vec<Unit> {
+    /// Cuts the stretch into units.
+    fn units(&self, start: Lsn, limit: Lsn, threads: usize) -> Vec<Unit> {
         let size = self.kind.size;
         let mut units = Vec::new();
-        for (&segno, source) in self.segments.range(size.segno(start)..=size.segno_before(limit)) {
+        let mut thread = 0;
+        for (&segno, source) in self.segments.range(size.segno(start)..=size.segno_before(limit.max(start))) {
             let (begin, end) = (size.start(segno), Lsn(size.start(segno).0.saturating_add(size.bytes())));
-            let step = if is_compressed(&source.path) { size.bytes() } else { UNIT };
+            let packed = || DataFile::open(&source.path).is_ok_and(|file| compression(&file).is_some());
+            let whole = source.content.is_none() && packed();
             let mut at = begin;
             while at < end.min(limit) {
-                let next = Lsn(at.0 + step);
+                let next = Lsn(at.0 + UNIT.min(size.bytes()));
                 if next > start {
-                    units.push(Unit { start: at, end: next.min(limit) });
+                    units.push(Unit { start: at, end: next.min(limit), thread });
+                    thread = if whole { thread } else { (thread + 1) % threads };
                 }
                 at = next;
             }
+            thread = if whole { (thread + 1) % threads } else { thread };
         }
         units
     }
 
-    /// Bytes of a segment from `offset` on, at least `length` if there are so many.
-    fn load(&self, segno: SegNo, offset: u64, length: u64) -> Result<Loaded, Error> {
+    /// Bytes of a segment from `start` on, at least `length` if there are so many.
+    fn load(
+        &self,
+        start: Lsn,
+        length: u64,
+        mut buffer: ReadBuffer,
+        unpacked: &mut Option<(SegNo, Arc<Vec<u8>>)>,
+    ) -> Result<Loaded, Error> {
+        let size = self.kind.size;
+        let (segno, offset) = (size.segno(start), size.offset(start));
         let Some(source) = self.segments.get(&segno) else {
             let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(Error::at(Path::new(""), "open file")(missing));
         };
-        let read = Error::at(&source.path, "read file");
-        match open(&source.path, self.kind.size.bytes())? {
-            Opened::Whole(bytes) => Ok(Loaded { segno, from: 0, bytes }),
-            Opened::Plain(file) => {
-                let mut bytes = vec![0; length as usize];
-                let count = file.read_full_at(&mut bytes, offset).map_err(read)?;
-                bytes.truncate(count);
-                Ok(Loaded { segno, from: offset, bytes })
-            }
+        let shared = |bytes: Arc<Vec<u8>>| {
+            let length = (bytes.len() as u64).saturating_sub(offset).min(length) as usize;
+            Loaded { start, length, bytes: Bytes::Shared(bytes, offset as usize) }
+        };
+        if let Some(content) = &source.content {
+            return Ok(shared(Arc::clone(content)));
         }
+        if let Some((_, bytes)) = unpacked.as_ref().filter(|(known, _)| *known == segno) {
+            return Ok(shared(Arc::clone(bytes)));
+        }
+        let file = DataFile::open(&source.path)?;
+        if compression(&file).is_none() {
+            let bytes = buffer.get(length as usize);
+            let length = file.read_full_at(bytes, offset).map_err(Error::at(&source.path, "read file"))?;
+            return Ok(Loaded { start, length, bytes: Bytes::Read(buffer) });
+        }
+        // A record's end in the next segment needs its first pages only.
+        let wanted = if offset == 0 && length <= AHEAD { length } else { size.bytes() };
+        let whole = Arc::new(unpack(&source.path, file, wanted)?);
+        if wanted == size.bytes() {
+            *unpacked = Some((segno, Arc::clone(&whole)));
+        }
+        Ok(shared(whole))
     }
 }
 
-fn is_compressed(path: &Path) -> bool {
+/// How a file is packed, by its first bytes.
+fn compression(file: &DataFile) -> Option<Compression> {
     let mut magic = [0; 8];
-    let Ok(file) = DataFile::open(path) else { return false };
     let count = file.read_full_at(&mut magic, 0).unwrap_or(0);
-    Compression::from_magic(magic.get(..count).unwrap_or_default()).is_some()
+    Compression::from_magic(magic.get(..count).unwrap_or_default())
 }
 
-/// Opens a segment; what is compressed is undone up to the size of a segment.
-fn open(path: &Path, size: u64) -> Result<Opened, Error> {
-    let file = DataFile::open(path)?;
-    let mut magic = [0; 8];
-    let count = file.read_full_at(&mut magic, 0).map_err(Error::at(path, "read file"))?;
-    if Compression::from_magic(magic.get(..count).unwrap_or_default()).is_none() {
-        return Ok(Opened::Plain(file));
-    }
-    let mut unpacked = Unpacked::new(file.into_std()).map_err(Error::at(path, "read file"))?;
-    let mut bytes = vec![0; size as usize];
-    // A stream that breaks off gives the pages before the break.
-    let count = match read_full(&mut unpacked, &mut bytes) {
-        Ok(count) => count,
-        Err(error) => {
-            let text = std::io::Error::other(system_message(&error));
-            return Err(Error::at(path, "read file")(text));
+/// Unpacks a segment, up to `wanted` bytes. A stream that breaks off gives the bytes before the break.
+fn unpack(path: &Path, file: DataFile, wanted: u64) -> Result<Vec<u8>, Error> {
+    let failed = |error: std::io::Error| Error::at(path, "read file")(error);
+    let mut unpacked = Unpacked::new(file.into_std()).map_err(failed)?;
+    let mut bytes = vec![0; wanted as usize];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match unpacked.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error().is_some() => return Err(failed(error)),
+            Err(_) => break,
         }
-    };
-    bytes.truncate(count);
-    Ok(Opened::Whole(bytes))
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }

@@ -11,13 +11,14 @@
 //! the segment in which it starts; its end may lie in the next ones, whose pages are asked for.
 //!
 //! The tests and their order are the server's (`XLogReadRecord`, `ValidXLogRecordHeader`,
-//! `XLogReaderValidatePageHeader` in access/transam/xlogreader.c). After a failed one the walk goes on at the next
-//! page whose header is sound, with the first record there whose CRC is right; what lies between is lost, and
-//! said so.
+//! `XLogReaderValidatePageHeader`, `DecodeXLogRecord` in access/transam/xlogreader.c). After a failed one the walk
+//! goes on with the first record that is provably one: behind a record of which only the content is bad, if the
+//! next one's prev-link names it; otherwise on the next page with a sound header, if its CRC is right. What lies
+//! between is lost, and said so.
 
 use crate::format::reader::{Abi, Data};
 use crate::format::wal::page_header::{PageHeader, XLOG_BLCKSZ};
-use crate::format::wal::record::{RecordHeader, SIZE_OF_XLOG_RECORD, record_crc};
+use crate::format::wal::record::{DecodeFault, Parts, RecordHeader, SIZE_OF_XLOG_RECORD, record_crc};
 use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, Major, TimelineId, WalSegSize};
 
@@ -131,9 +132,39 @@ pub enum WalFault {
         stored: u32,
         calculated: u32,
     },
+    /// The CRC is right, but the parts do not fit together.
+    Decode {
+        at: Lsn,
+        fault: DecodeFault,
+    },
 }
 
 impl WalFault {
+    /// The page or the record that failed.
+    pub fn place(&self) -> Lsn {
+        match *self {
+            WalFault::NoPage { page }
+            | WalFault::ShortPage { page, .. }
+            | WalFault::MagicNumber { page, .. }
+            | WalFault::InfoBits { page, .. }
+            | WalFault::SegmentSize { page, .. }
+            | WalFault::BlockSize { page, .. }
+            | WalFault::PageAddress { page, .. }
+            | WalFault::OutOfSequenceTimeline { page, .. } => page,
+            WalFault::EndOfRange { at }
+            | WalFault::RecordOffset { at, .. }
+            | WalFault::ContrecordRequested { at }
+            | WalFault::RecordLength { at, .. }
+            | WalFault::TooLong { at, .. }
+            | WalFault::ResourceManager { at, .. }
+            | WalFault::PrevLink { at, .. }
+            | WalFault::NoContrecordFlag { at }
+            | WalFault::ContrecordLength { at, .. }
+            | WalFault::Crc { at, .. }
+            | WalFault::Decode { at, .. } => at,
+        }
+    }
+
     /// The server's message, as `kind.major` words it.
     pub fn message(&self, kind: &WalKind, timeline: TimelineId) -> String {
         let major = kind.major;
@@ -198,6 +229,7 @@ impl WalFault {
             WalFault::Crc { at, .. } => {
                 format!("incorrect resource manager data checksum in record at {}", lsn(at))
             }
+            WalFault::Decode { at, fault } => fault.message(at, major),
         }
     }
 }
@@ -215,6 +247,8 @@ pub enum Item<'a> {
         header: RecordHeader,
         /// All of its bytes, without page headers.
         bytes: &'a [u8],
+        /// Where its parts lie in them.
+        parts: &'a Parts,
     },
     /// A record that the server gave up when it started after a crash, and replaced.
     Aborted {
@@ -229,7 +263,7 @@ pub enum Item<'a> {
         fault: WalFault,
         /// First byte without a valid record.
         from: Lsn,
-        /// The record with which it goes on.
+        /// The record with which it goes on; equal to `from` if only the chain of prev-links is broken.
         to: Lsn,
     },
 }
@@ -257,9 +291,18 @@ pub struct Walk<'p, P> {
     last: Option<Lsn>,
     /// The highest page whose timeline is known, for the order of timelines.
     newest_page: Option<(Lsn, TimelineId)>,
+    /// The page whose header was looked at last: records of the same page follow each other.
+    current_page: Lsn,
+    /// The first page whose header was sound.
+    first_page: Option<(Lsn, TimelineId)>,
     /// A record that crosses pages, put together.
     whole: Vec<u8>,
+    /// Its parts.
+    parts: Parts,
 }
+
+/// No page starts here.
+const NO_PAGE: Lsn = Lsn(1);
 
 /// What reading one record gave.
 enum Read {
@@ -270,38 +313,82 @@ enum Read {
 impl<'p, P: Pages> Walk<'p, P> {
     /// Will walk the records that start before `limit` and end at or before `end`.
     pub fn new(kind: WalKind, pages: &'p mut P, limit: Lsn, end: Lsn) -> Walk<'p, P> {
-        Walk { kind, pages, limit, end, last: None, newest_page: None, whole: Vec::new() }
+        Walk {
+            kind,
+            pages,
+            limit,
+            end,
+            last: None,
+            newest_page: None,
+            current_page: NO_PAGE,
+            first_page: None,
+            whole: Vec::new(),
+            parts: Parts::default(),
+        }
     }
 
-    /// The first record at or after `lsn` (`XLogFindNextRecord`), by page headers alone.
+    /// Timelines of the first page and of the newest one that were looked at: for the seam between two walks.
+    pub fn timelines(&self) -> Option<(Lsn, TimelineId, TimelineId)> {
+        let (page, first) = self.first_page?;
+        Some((page, first, self.newest_page?.1))
+    }
+
+    /// The first record at or after `lsn` (`XLogFindNextRecord`); at or behind the limit if none starts before it.
     pub fn first_record(&mut self, lsn: Lsn) -> Result<Lsn, WalFault> {
         let mut page = page_of(lsn);
         loop {
+            if page >= self.limit {
+                return Ok(page);
+            }
             let header = self.page_header(page)?;
-            let start = self.header_size(page);
-            let mut at = page.0 + start;
-            if header.flags().first_is_contrecord {
-                let rest = u64::from(header.remaining_length).next_multiple_of(8);
-                if rest >= PAGE - start {
+            let mut at = match self.behind_continuation(page, &header) {
+                Some(at) => at,
+                None => {
                     page = Lsn(page.0 + PAGE);
                     continue;
                 }
-                at += rest;
-            }
+            };
             // Inside the page the records have to be followed one by one.
-            while at < lsn.0 {
-                match self.read(Lsn(at))? {
-                    Read::Record { end, .. } => at = self.skip_page_header(end).0,
+            while at < lsn {
+                match self.read(at)? {
+                    Read::Record { end, .. } => at = self.skip_page_header(end),
                     Read::Aborted { page } => return self.first_record(page),
                 }
                 self.last = None;
             }
-            return Ok(Lsn(at));
+            return Ok(at);
         }
     }
 
+    /// The first record at or after `lsn` that passes its tests; at or behind the limit if none starts before it.
+    /// Without `resume` it is [`first_record`](Self::first_record) or nothing.
+    pub fn enter(&mut self, lsn: Lsn, resume: bool) -> Result<Lsn, WalFault> {
+        let (fault, next) = match self.first_record(lsn) {
+            Ok(at) if at >= self.limit => return Ok(at),
+            Ok(at) => match self.fault_at(at, None) {
+                None => return Ok(at),
+                Some(fault) if resume => (fault, self.resume_after(at, &fault)),
+                Some(fault) => (fault, None),
+            },
+            Err(fault) if resume => (fault, self.first_proved(Lsn(page_of(lsn).0 + PAGE))),
+            Err(fault) => (fault, None),
+        };
+        next.ok_or(fault)
+    }
+
+    /// Where the first record of a page starts; none if what the page begins with reaches over its end.
+    fn behind_continuation(&self, page: Lsn, header: &PageHeader) -> Option<Lsn> {
+        let start = self.header_size(page);
+        if !header.flags().first_is_contrecord {
+            return Some(Lsn(page.0 + start));
+        }
+        let rest = u64::from(header.remaining_length).next_multiple_of(8);
+        (rest < PAGE - start).then_some(Lsn(page.0 + start + rest))
+    }
+
     /// Walks from the record at `start`, which must be one (see [`first_record`](Self::first_record)).
-    /// `prev` is the record before it, where that is known. `visit` returns false to stop.
+    /// `prev` is the record before it, where that is known. `visit` returns false to stop. Without `resume` the
+    /// first failed test ends the walk.
     pub fn run(
         &mut self,
         start: Lsn,
@@ -311,11 +398,13 @@ impl<'p, P: Pages> Walk<'p, P> {
     ) -> WalkEnd {
         let mut at = start;
         self.last = prev;
+        self.current_page = NO_PAGE;
         loop {
             if at >= self.limit {
                 return self.end(at, None);
             }
-            match self.read(at) {
+            let read = self.read(at);
+            match read {
                 Ok(Read::Record { header, end, in_page }) => {
                     let bytes = match in_page {
                         Some((page, from, to)) => {
@@ -323,7 +412,17 @@ impl<'p, P: Pages> Walk<'p, P> {
                         }
                         None => &self.whole,
                     };
-                    let go_on = visit(Item::Record { lsn: at, end, header, bytes });
+                    let data = Data { bytes, big_endian: self.kind.abi.big_endian };
+                    let go_on = match self.parts.decode(data, self.kind.major) {
+                        Ok(()) => visit(Item::Record { lsn: at, end, header, bytes, parts: &self.parts }),
+                        Err(fault) => {
+                            let fault = WalFault::Decode { at, fault };
+                            if !resume {
+                                return self.end(at, Some(fault));
+                            }
+                            visit(Item::Lost { fault, from: at, to: end })
+                        }
+                    };
                     self.last = Some(at);
                     at = self.skip_page_header(end);
                     if !go_on {
@@ -337,37 +436,88 @@ impl<'p, P: Pages> Walk<'p, P> {
                     at = Lsn(page.0 + self.header_size(page));
                 }
                 Err(fault) => {
-                    let Some(next) = resume.then(|| self.resume_after(at)).flatten() else {
+                    let last = self.last;
+                    let Some(next) = resume.then(|| self.resume_after(at, &fault)).flatten() else {
+                        self.last = last;
                         return self.end(at, Some(fault));
                     };
                     if !visit(Item::Lost { fault, from: at, to: next }) {
+                        self.last = last;
                         return self.end(at, Some(fault));
                     }
-                    self.last = None;
                     at = next;
                 }
             }
         }
     }
 
-    fn end(&self, at: Lsn, fault: Option<WalFault>) -> WalkEnd {
-        WalkEnd { at, fault, last: self.last }
+    /// The test that the record at `at` fails if `prev` is the record before it; without, if the walk enters there.
+    pub fn fault_at(&mut self, at: Lsn, prev: Option<Lsn>) -> Option<WalFault> {
+        self.last = prev;
+        self.current_page = NO_PAGE;
+        self.read(at).err()
     }
 
-    /// The next record behind `at` that is provably one: on a later page with a sound header, its CRC right.
-    fn resume_after(&mut self, at: Lsn) -> Option<Lsn> {
-        self.last = None;
-        let mut page = Lsn(page_of(at).0 + PAGE);
+    /// The first record in the pages from `page` on that is provably one: its page's header is sound, and its CRC
+    /// is right.
+    pub fn first_proved(&mut self, mut page: Lsn) -> Option<Lsn> {
         while page < self.limit {
-            if let Ok(first) = self.first_record(page)
+            self.last = None;
+            self.current_page = NO_PAGE;
+            if let Ok(header) = self.page_header(page)
+                && let Some(first) = self.behind_continuation(page, &header)
                 && first < self.limit
-                && matches!(self.read(first), Ok(Read::Record { .. }))
+                && let Ok(Read::Record { .. }) = self.read(first)
             {
+                self.current_page = NO_PAGE;
                 return Some(first);
             }
             page = Lsn(page.0 + PAGE);
         }
         None
+    }
+
+    fn end(&self, at: Lsn, fault: Option<WalFault>) -> WalkEnd {
+        WalkEnd { at, fault, last: self.last }
+    }
+
+    /// The next record behind the one at `at`, which failed a test, that is provably one; `last` is what its
+    /// prev-link has to name, if that is known.
+    fn resume_after(&mut self, at: Lsn, fault: &WalFault) -> Option<Lsn> {
+        match fault {
+            WalFault::EndOfRange { .. } => return None,
+            // A record that is whole, but does not belong to the one before: it begins another chain.
+            WalFault::PrevLink { .. } => {
+                self.last = None;
+                if self.read(at).is_ok() {
+                    return Some(at);
+                }
+            }
+            // Its length may be right all the same: then the next record names it.
+            WalFault::Crc { .. } => {
+                if let Some(next) = self.behind(at)
+                    && next < self.limit
+                {
+                    self.last = Some(at);
+                    self.current_page = NO_PAGE;
+                    if self.read(next).is_ok() {
+                        return Some(next);
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.first_proved(Lsn(page_of(at).0 + PAGE))
+    }
+
+    /// Where the record at `at` ends by its own length, if that is on the same page.
+    fn behind(&mut self, at: Lsn) -> Option<Lsn> {
+        let page = page_of(at);
+        let big_endian = self.kind.abi.big_endian;
+        let bytes = self.pages.page(page)?;
+        let total = Data { bytes, big_endian }.u32((at.0 - page.0) as usize)?;
+        let next = Lsn((at.0 + u64::from(total)).next_multiple_of(8));
+        (page_of(next) == page).then_some(next)
     }
 
     /// Size of the header of the page at `page`, by its place.
@@ -415,6 +565,7 @@ impl<'p, P: Pages> Walk<'p, P> {
             Some((newest, _)) if page <= newest => Ok(header),
             _ => {
                 self.newest_page = Some((page, header.timeline));
+                self.first_page = self.first_page.or(self.newest_page);
                 Ok(header)
             }
         }
@@ -423,10 +574,13 @@ impl<'p, P: Pages> Walk<'p, P> {
     /// `XLogReadRecord` without decoding: the record at `at`, or the test that fails.
     fn read(&mut self, at: Lsn) -> Result<Read, WalFault> {
         let mut page = page_of(at);
-        let header_size = self.header_size(page);
         let offset = at.0 - page.0;
-        // Looked at once a page only: records of the same page follow each other.
-        if self.newest_page.is_none_or(|(newest, _)| newest != page) || self.last.is_none() {
+        // The reader asks for the fixed part of the record, and so never looks at less before the end.
+        if page.0 + (offset + SIZE_OF_XLOG_RECORD as u64).min(PAGE) > self.end.0 {
+            return Err(WalFault::EndOfRange { at });
+        }
+        if page != self.current_page {
+            let header_size = self.header_size(page);
             let page_header = self.page_header(page)?;
             if offset < header_size {
                 return Err(WalFault::RecordOffset { at, offset, expected: header_size });
@@ -434,6 +588,7 @@ impl<'p, P: Pages> Walk<'p, P> {
             if page_header.flags().first_is_contrecord && offset == header_size {
                 return Err(WalFault::ContrecordRequested { at });
             }
+            self.current_page = page;
         }
         let big_endian = self.kind.abi.big_endian;
         let bytes = self.pages.page(page).ok_or(WalFault::NoPage { page })?;
@@ -441,31 +596,35 @@ impl<'p, P: Pages> Walk<'p, P> {
         let total = here.u32(0).ok_or(WalFault::ShortPage { page, have: bytes.len() })?;
         let header = RecordHeader::read(here);
         if let Some(header) = &header {
-            self.check_header(at, header)?;
+            check_header(&self.kind, self.last, at, header)?;
         } else if (total as usize) < SIZE_OF_XLOG_RECORD {
             return Err(WalFault::RecordLength { at, length: total });
         }
-        self.check_length(at, total)?;
-        let room = PAGE - offset;
-        if u64::from(total) <= room {
+        if total > RECORD_MAX_SIZE {
+            return Err(WalFault::TooLong { at, length: total });
+        }
+        if u64::from(total) <= PAGE - offset {
             if at.0 + u64::from(total) > self.end.0 {
                 return Err(WalFault::EndOfRange { at });
             }
             let (from, to) = (offset as usize, offset as usize + total as usize);
-            let bytes = self.pages.page(page).and_then(|bytes| bytes.get(from..to)).unwrap_or_default();
+            let bytes = bytes.get(from..to).unwrap_or_default();
             let header = header.ok_or(WalFault::RecordLength { at, length: total })?;
             check_crc(at, &header, bytes)?;
             let end = self.end_of_record(&header, Lsn(at.0 + u64::from(total)));
             return Ok(Read::Record { header, end, in_page: Some((page, from, to)) });
         }
+        if page.0 + PAGE > self.end.0 {
+            return Err(WalFault::EndOfRange { at });
+        }
 
         self.whole.clear();
-        let first = self.pages.page(page).and_then(|bytes| bytes.get(offset as usize..)).unwrap_or_default();
-        self.whole.extend_from_slice(first);
+        self.whole.extend_from_slice(bytes.get(offset as usize..).unwrap_or_default());
         let mut checked = header.is_some();
         loop {
             page = Lsn(page.0 + PAGE);
-            if page >= self.end {
+            let missing = u64::from(total) - self.whole.len() as u64;
+            if page.0 + (missing + SIZE_OF_XLOG_SHORT_PHD).min(PAGE) > self.end.0 {
                 return Err(WalFault::EndOfRange { at });
             }
             let page_header = self.page_header(page)?;
@@ -476,7 +635,6 @@ impl<'p, P: Pages> Walk<'p, P> {
             if !flags.first_is_contrecord {
                 return Err(WalFault::NoContrecordFlag { at });
             }
-            let missing = u64::from(total) - self.whole.len() as u64;
             if u64::from(page_header.remaining_length) != missing {
                 let (length, expected) = (page_header.remaining_length, missing);
                 return Err(WalFault::ContrecordLength { at, length, expected });
@@ -490,13 +648,15 @@ impl<'p, P: Pages> Walk<'p, P> {
             self.whole
                 .extend_from_slice(bytes.get(start as usize..(start + piece) as usize).unwrap_or_default());
             if !checked && let Some(header) = RecordHeader::read(Data { bytes: &self.whole, big_endian }) {
-                self.check_header(at, &header)?;
+                check_header(&self.kind, self.last, at, &header)?;
                 checked = true;
             }
             if piece == missing {
                 let whole = Data { bytes: &self.whole, big_endian };
                 let header = RecordHeader::read(whole).ok_or(WalFault::RecordLength { at, length: total })?;
                 check_crc(at, &header, &self.whole)?;
+                // The page of the record's end is the page of the next record.
+                self.current_page = page;
                 let end = self.end_of_record(&header, Lsn(page.0 + start + piece));
                 return Ok(Read::Record { header, end, in_page: None });
             }
@@ -510,26 +670,22 @@ impl<'p, P: Pages> Walk<'p, P> {
         }
         Lsn(end.0.next_multiple_of(8))
     }
+}
 
-    /// `ValidXLogRecordHeader`.
-    fn check_header(&self, at: Lsn, header: &RecordHeader) -> Result<(), WalFault> {
-        if (header.total_length as usize) < SIZE_OF_XLOG_RECORD {
-            return Err(WalFault::RecordLength { at, length: header.total_length });
-        }
-        let custom = header.rmid >= RM_MIN_CUSTOM_ID && self.kind.major >= Major::V15;
-        if header.rmid > RM_MAX_BUILTIN_ID && !custom {
-            return Err(WalFault::ResourceManager { at, rmid: header.rmid });
-        }
-        let linked = match self.last {
-            Some(last) => header.prev == last,
-            None => header.prev < at,
-        };
-        if linked { Ok(()) } else { Err(WalFault::PrevLink { at, prev: header.prev }) }
+/// `ValidXLogRecordHeader`; `last` is the record before, if that is known.
+fn check_header(kind: &WalKind, last: Option<Lsn>, at: Lsn, header: &RecordHeader) -> Result<(), WalFault> {
+    if (header.total_length as usize) < SIZE_OF_XLOG_RECORD {
+        return Err(WalFault::RecordLength { at, length: header.total_length });
     }
-
-    fn check_length(&self, at: Lsn, length: u32) -> Result<(), WalFault> {
-        if length > RECORD_MAX_SIZE { Err(WalFault::TooLong { at, length }) } else { Ok(()) }
+    let custom = header.rmid >= RM_MIN_CUSTOM_ID && kind.major >= Major::V15;
+    if header.rmid > RM_MAX_BUILTIN_ID && !custom {
+        return Err(WalFault::ResourceManager { at, rmid: header.rmid });
     }
+    let linked = match last {
+        Some(last) => header.prev == last,
+        None => header.prev < at,
+    };
+    if linked { Ok(()) } else { Err(WalFault::PrevLink { at, prev: header.prev }) }
 }
 
 fn check_crc(at: Lsn, header: &RecordHeader, bytes: &[u8]) -> Result<(), WalFault> {

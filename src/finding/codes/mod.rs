@@ -28,6 +28,7 @@ pub mod ctl;
 pub mod dir;
 pub mod pag;
 pub mod tli;
+pub mod wal;
 
 /// A group of codes about one thing.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "DIR", title: "the data directory", codes: dir::ALL },
     Area { name: "PAG", title: "data pages", codes: pag::ALL },
     Area { name: "TLI", title: "timelines", codes: tli::ALL },
+    Area { name: "WAL", title: "records of the WAL", codes: wal::ALL },
 ];
 
 /// The code with this identifier, in any case of letters.

@@ -147,7 +147,7 @@ pub struct Parts {
 }
 
 /// Why a record whose CRC is right cannot be taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeFault {
     /// An id that is none.
     InvalidBlockId(u8),
