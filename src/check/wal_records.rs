@@ -9,10 +9,9 @@ use crate::scan::wal_walk::{WalFault, WalkEnd};
 pub fn code_of(fault: &WalFault) -> &'static Code {
     match fault {
         WalFault::Crc { .. } => wal::CHECKSUM,
-        WalFault::RecordLength { .. }
-        | WalFault::TooLong { .. }
-        | WalFault::ResourceManager { .. }
-        | WalFault::RecordOffset { .. } => wal::RECORD_HEADER,
+        WalFault::RecordLength { .. } | WalFault::ResourceManager { .. } | WalFault::RecordOffset { .. } => {
+            wal::RECORD_HEADER
+        }
         WalFault::PrevLink { .. } => wal::PREV_LINK,
         WalFault::NoContrecordFlag { .. }
         | WalFault::ContrecordLength { .. }
@@ -21,6 +20,7 @@ pub fn code_of(fault: &WalFault) -> &'static Code {
         | WalFault::InfoBits { .. }
         | WalFault::SegmentSize { .. }
         | WalFault::BlockSize { .. } => wal::PAGE_HEADER,
+        WalFault::SystemId { .. } => wal::FOREIGN,
         WalFault::PageAddress { .. } => wal::PAGE_ADDRESS,
         WalFault::OutOfSequenceTimeline { .. } => wal::TIMELINE,
         WalFault::NoPage { .. } => wal::MISSING,

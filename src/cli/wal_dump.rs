@@ -28,7 +28,7 @@ use crate::pg::time::local_zone;
 use crate::pg::{Lsn, Major};
 use crate::report::{Report, Status};
 use crate::scan::wal_end::normal_end;
-use crate::scan::wal_units::{Loss, WalFiles};
+use crate::scan::wal_units::{Loss, Run, WalFiles, Walked};
 use crate::scan::wal_walk::{Item, WalFault, WalkEnd};
 
 /// Show the records of the WAL as the major's own pg_waldump does
@@ -124,22 +124,26 @@ impl Arguments {
             return Ok(Status::CLEAN);
         }
         if self.follow {
-            let message = "--follow is not supported: what is examined here does not grow; run the command again";
+            let message =
+                "--follow is not supported: what is examined here does not grow; run the command again";
             return Err(Failure::Usage(message.to_owned()));
         }
         if self.strict && !self.selection.has_start() {
             return Err(Failure::Usage("no start WAL location given".to_owned()));
         }
-        let mut selected = self.selection.open()?;
-        if self.strict && !selected.end_given {
-            // As for the tool: up to the segment that is not there.
-            selected.end = Lsn(u64::MAX);
+        let mut selected = self.selection.open(self.strict)?;
+        if self.strict {
+            // As the tool: whoever wrote it, and up to the segment that is not there.
+            selected.files.kind.system_id = None;
+            if !selected.end_given {
+                selected.end = Lsn(u64::MAX);
+            }
         }
         let Selected { files, start, end, .. } = &selected;
         let first = files.first_record(*start, *end);
         self.say_first_record(files, *start, &first, &mut out)?;
         if self.strict
-            && let Some(message) = strict::no_first_record(files, *start, &first)
+            && let Some(message) = strict::no_first_record(files, *start, *end, &first)
         {
             return Ok(strict::fail(&message));
         }
@@ -197,7 +201,7 @@ impl Arguments {
         selected: &Selected,
         total: &mut Total,
         out: &mut impl Write,
-    ) -> Result<crate::scan::wal_units::Walked, Failure> {
+    ) -> Result<Walked, Failure> {
         let Selected { files, start, end, .. } = selected;
         let printer = Printer {
             arguments: self,
@@ -207,7 +211,7 @@ impl Arguments {
             spare: Mutex::new(Vec::new()),
         };
         let mut failure = None;
-        let work = |run: &mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd| printer.unit(run);
+        let work = |run: &mut Run| printer.unit(run);
         let walked = files.walk(*start, *end, self.selection.threads(), !self.strict, work, |unit| {
             let mut printed = unit.result;
             let written = self.write_unit(&printer, &mut printed, unit.gap, total, out);
@@ -267,10 +271,11 @@ impl Arguments {
         let normal = normal_end(files, end, selected.end_given);
         let mut verdict = match total.first {
             Some(first) => format!(
-                "{} records of PostgreSQL {major} from {} to {}",
+                "{} record{} of PostgreSQL {major} from {} to {}",
                 total.records,
+                if total.records == 1 { "" } else { "s" },
                 first.text(major),
-                end.at.text(major)
+                files.behind_last(end).text(major)
             ),
             None => format!("no record of PostgreSQL {major} from {} on", selected.start.text(major)),
         };
@@ -292,14 +297,15 @@ impl Arguments {
             findings.push(end_finding(files, fault, end));
             verdict.push_str(&format!("; ends with damage: {}", files.message(fault)));
         }
-        let subject: Vec<PathBuf> = files.segments.values().map(|source| source.path.clone()).take(1).collect();
+        let subject: Vec<PathBuf> =
+            files.segments.values().map(|source| source.path.clone()).take(1).collect();
         Report { command: "wal-dump", subject, verdict, findings, coverage, sections: Vec::new() }
     }
 }
 
 impl Printer<'_> {
     /// The text of one unit.
-    fn unit(&self, run: &mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (Printed, WalkEnd) {
+    fn unit(&self, run: &mut Run) -> (Printed, WalkEnd) {
         let arguments = self.arguments;
         let limit = arguments.selection.limit.filter(|limit| *limit > 0);
         let text = self.spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();

@@ -16,9 +16,9 @@ use crate::scan::wal_archive::{Depth, scan};
 use crate::scan::wal_picture::read_history;
 use crate::scan::wal_units::{SegmentSource, WalFiles};
 use crate::scan::wal_walk::WalKind;
+use crate::source::Error;
 use crate::source::archive::Archive;
 use crate::source::compressed::Unpacked;
-use crate::source::Error;
 
 /// What `wal-dump`, `wal-stats` and their like have in common.
 #[derive(clap::Args, Debug)]
@@ -79,8 +79,9 @@ impl Selection {
         self.start_segment.is_some() || self.start.is_some()
     }
 
-    /// The segments, and from where to where to read.
-    pub(super) fn open(&self) -> Result<Selected, Failure> {
+    /// The segments, and from where to where to read. With `alone` the first segment's header is believed, as the tool
+    /// believes it; otherwise others have a say.
+    pub(super) fn open(&self, alone: bool) -> Result<Selected, Failure> {
         if self.start_segment.as_deref() == Some(Path::new("-")) {
             return self.open_standard_input();
         }
@@ -101,7 +102,7 @@ impl Selection {
             return Err(Error::at(path, "open file")(missing).into());
         }
         let timeline = self.timeline.or(first.map(|name| name.timeline)).unwrap_or(TimelineId(1));
-        let (archive, kind) = identify(archive, first)?;
+        let (archive, kind) = identify(archive, first, alone)?;
         let files = WalFiles::of(&archive, kind, &lineage(&archive, timeline)?);
         self.range(files, first, last, timeline)
     }
@@ -198,7 +199,9 @@ impl Selection {
         }
         let header = PageHeader::detect(&content).ok().filter(|header| header.fault(true).is_none());
         let (Some(header), Some(size)) = (&header, header.as_ref().and_then(PageHeader::segment_size)) else {
-            return Err(Failure::Usage("standard input does not begin with the first page of a segment".to_owned()));
+            return Err(Failure::Usage(
+                "standard input does not begin with the first page of a segment".to_owned(),
+            ));
         };
         let Some(major) = header.major() else {
             return Err(Failure::Usage("standard input is no WAL of a known major".to_owned()));
@@ -212,32 +215,37 @@ impl Selection {
             partial: (content.len() as u64) < size.bytes(),
             content: Some(Arc::new(content)),
         };
-        let kind = WalKind { major, abi: header.abi, size };
+        let kind = WalKind { major, abi: header.abi, size, system_id: None };
         let files = WalFiles { kind, segments: [(segno, source)].into() };
         self.range(files, Some(name), None, name.timeline)
     }
 }
 
-/// Finds in the first pages of some files what all have in common; `first` is looked at before all others.
-fn identify(mut archive: Archive, first: Option<WalFileName>) -> Result<(Archive, WalKind), Failure> {
+/// Finds in the first pages of some files what all have in common. `first` is one of them, and the tool asks no other:
+/// what its header says counts if most others agree, or if it is sound and `alone`.
+fn identify(
+    mut archive: Archive,
+    first: Option<WalFileName>,
+    alone: bool,
+) -> Result<(Archive, WalKind), Failure> {
     let all = std::mem::take(&mut archive.segments);
+    let step = all.len().div_ceil(SAMPLES).max(1);
     let named: Vec<_> = all.iter().filter(|entry| Some(entry.name) == first).copied().collect();
-    let others = || {
-        let step = all.len().div_ceil(SAMPLES).max(1);
-        all.iter().step_by(step).copied().collect()
-    };
-    for sample in [named, others()] {
+    let others = || all.iter().step_by(step).copied();
+    let both = named.iter().copied().chain(others().filter(|entry| Some(entry.name) != first)).collect();
+    for sample in [if alone { named } else { Vec::new() }, both] {
         archive.segments = sample;
         let wal = scan(archive, Depth::Headers, 1, None);
-        let sound = |header: &&PageHeader| header.fault(true).is_none();
-        let header = wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref()).find(sound);
-        if let (Some(major), Some(header)) = (wal.identity.major, header) {
-            let kind = WalKind { major, abi: header.abi, size: wal.identity.segment_size };
-            archive = wal.archive;
-            archive.segments = all;
-            return Ok((archive, kind));
-        }
+        let (size, system_id) = (wal.identity.segment_size, wal.identity.system_id);
+        let major = wal.identity.major;
+        let headers = wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
+        let mut sound = headers.filter(|header| header.fault(true).is_none() && header.major() == major);
+        let found = major.zip(sound.next()).map(|(major, header)| (major, header.abi));
         archive = wal.archive;
+        if let Some((major, abi)) = found {
+            archive.segments = all;
+            return Ok((archive, WalKind { major, abi, size, system_id }));
+        }
     }
     let places: Vec<_> = archive.directories.iter().map(|d| format!("\"{}\"", d.path.display())).collect();
     let places = if places.is_empty() { "here".to_owned() } else { format!("in {}", places.join(", ")) };

@@ -63,7 +63,10 @@ impl fmt::Display for NormalEnd {
             NormalEnd::Asked => f.write_str("end of the range asked for"),
             NormalEnd::Zeros => f.write_str("normal end of WAL: zeros follow"),
             NormalEnd::Recycled { page, address } => {
-                write!(f, "normal end of WAL: the page at {page} is a recycled one, with the address {address}")
+                write!(
+                    f,
+                    "normal end of WAL: the page at {page} is a recycled one, with the address {address}"
+                )
             }
             NormalEnd::HalfWritten { at } => {
                 write!(f, "normal end of WAL: the record at {at} was not written to its end")
@@ -87,7 +90,11 @@ pub fn normal_end(files: &WalFiles, end: &WalkEnd, asked: bool) -> Option<Normal
     };
     let name = |segno: u64| WalFileName::new(timeline(segno), segno, size);
     let Some(fault) = end.fault else {
-        return Some(if asked { NormalEnd::Asked } else { NormalEnd::NoNextSegment(name(size.segno(end.at))) });
+        return Some(if asked {
+            NormalEnd::Asked
+        } else {
+            NormalEnd::NoNextSegment(name(size.segno(end.at)))
+        });
     };
     let half = NormalEnd::HalfWritten { at: end.at };
     match fault {
@@ -96,8 +103,12 @@ pub fn normal_end(files: &WalFiles, end: &WalkEnd, asked: bool) -> Option<Normal
             Some(NormalEnd::Continues { at, segment: name(size.segno(at).saturating_add(1)) })
         }
         WalFault::NoPage { page } if files.segments.contains_key(&size.segno(page)) => None,
-        WalFault::NoPage { page } if page == page_start => Some(NormalEnd::NoNextSegment(name(size.segno(page)))),
-        WalFault::NoPage { page } => Some(NormalEnd::Continues { at: end.at, segment: name(size.segno(page)) }),
+        WalFault::NoPage { page } if page == page_start => {
+            Some(NormalEnd::NoNextSegment(name(size.segno(page))))
+        }
+        WalFault::NoPage { page } => {
+            Some(NormalEnd::Continues { at: end.at, segment: name(size.segno(page)) })
+        }
         WalFault::ShortPage { page, .. } => {
             let source = files.segments.get(&size.segno(page))?;
             source.partial.then_some(NormalEnd::Partial)

@@ -23,10 +23,11 @@ use super::wal_archive::WalArchive;
 use super::wal_walk::{Item, Pages, WalFault, WalKind, Walk, WalkEnd};
 use crate::format::reader::Abi;
 use crate::format::timeline_history::Span;
-use crate::format::wal::page_header::XLOG_BLCKSZ;
+use crate::format::wal::page_header::{LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
+use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
-use crate::source::archive::Archive;
 use crate::source::Error;
+use crate::source::archive::Archive;
 use crate::source::compressed::{Compression, Unpacked};
 use crate::source::file::{DataFile, ReadAt, ReadBuffer};
 
@@ -102,13 +103,14 @@ impl UnitPages<'_> {
             let old = std::mem::replace(&mut self.ahead, Loaded::nothing());
             self.ahead = self.files.load(address, AHEAD, old.into_buffer(), &mut None).ok()?;
         }
-        self.ahead.holds(address).then(|| self.ahead.page(address))
+        // A file that ends before is a page of no bytes; no file is no page.
+        Some(if self.ahead.holds(address) { self.ahead.page(address) } else { &[] })
     }
 
     /// Goes to another unit.
     fn enter(&mut self, unit: Unit) -> Result<(), Error> {
         let old = std::mem::replace(&mut self.unit, Loaded::nothing());
-        let length = unit.end.0 - unit.start.0;
+        let length = (unit.end.0 - unit.start.0).next_multiple_of(XLOG_BLCKSZ as u64);
         self.unit = self.files.load(unit.start, length, old.into_buffer(), &mut self.unpacked)?;
         Ok(())
     }
@@ -181,6 +183,9 @@ pub struct UnitResult<T> {
     /// First page that was looked at, its timeline, and that of the newest page.
     timelines: Option<(Lsn, TimelineId, TimelineId)>,
 }
+
+/// Walks one unit: calls a visitor with each item, until that returns false.
+pub type Run<'r> = dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd + 'r;
 
 /// How the walk of a stretch ended.
 #[derive(Debug)]
@@ -264,6 +269,7 @@ impl WalFiles {
             major: wal.identity.major?,
             abi: headers().next().map_or(Abi::LITTLE_64, |header| header.abi),
             size: wal.identity.segment_size,
+            system_id: wal.identity.system_id,
         };
         Some(WalFiles::of(&wal.archive, kind, lineage))
     }
@@ -306,9 +312,22 @@ impl WalFiles {
         fault.message(&self.kind, before.map_or(TimelineId(1), |(_, source)| source.name.timeline))
     }
 
+    /// Where the last record ended: without the page header behind which the next one would start.
+    pub fn behind_last(&self, end: &WalkEnd) -> Lsn {
+        let offset = end.at.0 % XLOG_BLCKSZ as u64;
+        let at_segment_start = self.kind.size.offset(end.at) == offset;
+        let header = if at_segment_start { SIZE_OF_XLOG_LONG_PHD } else { SIZE_OF_XLOG_SHORT_PHD };
+        if offset == header { Lsn(end.at.0 - offset) } else { end.at }
+    }
+
     /// The first record at or after `start`, or the test that fails on the way (`XLogFindNextRecord`).
     pub fn first_record(&self, start: Lsn, limit: Lsn) -> Result<Lsn, WalFault> {
         self.with_walk(limit, |walk| walk.first_record(start))
+    }
+
+    /// The test that keeps the record at `at` from being the first one.
+    pub fn fault_of_first(&self, at: Lsn, limit: Lsn) -> Option<WalFault> {
+        self.with_walk(limit, |walk| walk.fault_of_first(at))
     }
 
     /// One page, wherever it is; shorter where its file ends.
@@ -337,7 +356,7 @@ impl WalFiles {
         limit: Lsn,
         threads: usize,
         resume: bool,
-        work: impl Fn(&mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (T, WalkEnd) + Sync,
+        work: impl Fn(&mut Run) -> (T, WalkEnd) + Sync,
         mut consume: impl FnMut(UnitResult<T>) -> bool,
     ) -> Walked {
         let threads = threads.max(1);
@@ -393,7 +412,7 @@ impl WalFiles {
         start: Lsn,
         limit: Lsn,
         resume: bool,
-        work: &(impl Fn(&mut dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd) -> (T, WalkEnd) + Sync),
+        work: &(impl Fn(&mut Run) -> (T, WalkEnd) + Sync),
         sender: &SyncSender<UnitResult<T>>,
     ) {
         let mut pages = self.pages();
@@ -434,8 +453,7 @@ impl WalFiles {
         let mut thread = 0;
         for (&segno, source) in self.segments.range(size.segno(start)..=size.segno_before(limit.max(start))) {
             let (begin, end) = (size.start(segno), Lsn(size.start(segno).0.saturating_add(size.bytes())));
-            let packed = || DataFile::open(&source.path).is_ok_and(|file| compression(&file).is_some());
-            let whole = source.content.is_none() && packed();
+            let whole = source.content.is_none() && is_compressed(&source.path);
             let mut at = begin;
             while at < end.min(limit) {
                 let next = Lsn(at.0 + UNIT.min(size.bytes()));
@@ -465,7 +483,8 @@ impl WalFiles {
             return Err(Error::at(Path::new(""), "open file")(missing));
         };
         let shared = |bytes: Arc<Vec<u8>>| {
-            let length = (bytes.len() as u64).saturating_sub(offset).min(length) as usize;
+            let there = if self.is_foreign(&bytes) { XLOG_BLCKSZ.min(bytes.len()) } else { bytes.len() };
+            let length = (there as u64).saturating_sub(offset).min(length) as usize;
             Loaded { start, length, bytes: Bytes::Shared(bytes, offset as usize) }
         };
         if let Some(content) = &source.content {
@@ -475,7 +494,13 @@ impl WalFiles {
             return Ok(shared(Arc::clone(bytes)));
         }
         let file = DataFile::open(&source.path)?;
-        if compression(&file).is_none() {
+        let mut head = [0; LONG_HEADER_SIZE];
+        let failed = Error::at(&source.path, "read file");
+        let count = file.read_full_at(&mut head, 0).map_err(failed)?;
+        let head = head.get(..count).unwrap_or_default();
+        if Compression::from_magic(head).is_none() {
+            let there = if self.is_foreign(head) { XLOG_BLCKSZ as u64 } else { size.bytes() };
+            let length = there.saturating_sub(offset).min(length);
             let bytes = buffer.get(length as usize);
             let length = file.read_full_at(bytes, offset).map_err(Error::at(&source.path, "read file"))?;
             return Ok(Loaded { start, length, bytes: Bytes::Read(buffer) });
@@ -488,13 +513,23 @@ impl WalFiles {
         }
         Ok(shared(whole))
     }
+
+    /// Was a segment that begins so written by another cluster? Then it has its first page only, whose header says
+    /// it: the others would pass every test.
+    fn is_foreign(&self, head: &[u8]) -> bool {
+        let Ok(header) = PageHeader::read(head, self.kind.abi) else { return false };
+        let is_page = header.major() == Some(self.kind.major) && header.fault(true).is_none();
+        let other = |expected| header.long.is_some_and(|long| long.system_id != expected);
+        is_page && self.kind.system_id.is_some_and(other)
+    }
 }
 
-/// How a file is packed, by its first bytes.
-fn compression(file: &DataFile) -> Option<Compression> {
+/// Is a file packed, by its first bytes?
+fn is_compressed(path: &Path) -> bool {
     let mut magic = [0; 8];
+    let Ok(file) = DataFile::open(path) else { return false };
     let count = file.read_full_at(&mut magic, 0).unwrap_or(0);
-    Compression::from_magic(magic.get(..count).unwrap_or_default())
+    Compression::from_magic(magic.get(..count).unwrap_or_default()).is_some()
 }
 
 /// Unpacks a segment, up to `wanted` bytes. A stream that breaks off gives the bytes before the break.

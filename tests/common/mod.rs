@@ -16,6 +16,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+pub mod wal;
+
 /// Every major with a fixture `testdata/pgNN`.
 pub const MAJORS: [u32; 10] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Total;
 use crate::check::wal_records::code_of;
 use crate::format::wal::record::{BlockReference, Record};
-use crate::format::wal::rmgr::{Desc, rmgr};
+use crate::format::wal::rmgr::{Desc, describe, rmgr};
 use crate::format::wal::waldump::push_custom_name;
 use crate::pg::Lsn;
 use crate::pg::digits::{push_decimal, push_hex};
@@ -60,21 +60,17 @@ pub(super) fn push_record(out: &mut Vec<u8>, record: &Record, end: Lsn, zone: &T
         push_block(out, block);
     }
     out.extend_from_slice(b"],\"fields\":{");
-    if let Some(manager) = manager {
-        // Data that end early leave the values out that are not there.
-        let _ = (manager.describe)(record, &mut Desc::json(out, record.major, zone));
-    }
+    // Data that end early leave the values out that are not there.
+    let _ = describe(record, &mut Desc::json(out, record.major, zone));
     out.extend_from_slice(b"}}\n");
 }
 
 fn push_block(out: &mut Vec<u8>, block: &BlockReference) {
     push_number(out, b"{\"id\":", block.id.into());
     out.extend_from_slice(b",\"rel\":\"");
-    for (number, behind) in [
-        (block.locator.tablespace, b'/'),
-        (block.locator.database, b'/'),
-        (block.locator.relnumber, b'"'),
-    ] {
+    for (number, behind) in
+        [(block.locator.tablespace, b'/'), (block.locator.database, b'/'), (block.locator.relnumber, b'"')]
+    {
         push_decimal(out, number.into());
         out.push(behind);
     }

@@ -21,16 +21,34 @@ pub(super) fn fail(message: &str) -> Status {
 pub(super) fn no_first_record(
     files: &WalFiles,
     start: Lsn,
+    limit: Lsn,
     first: &Result<Lsn, WalFault>,
 ) -> Option<String> {
-    let fault = first.as_ref().err()?;
-    if let Some(message) = file_message(files, fault) {
+    let fault = match *first {
+        Err(fault) => fault,
+        // The tool finds it by reading it.
+        Ok(first) => files.fault_of_first(first, limit)?,
+    };
+    let major = files.kind.major;
+    if let WalFault::ShortPage { page, have } = fault
+        && page == start
+        && files.kind.size.offset(page) == 0
+    {
+        // It wants to know the size of segments before it reads anything.
+        let name = name_at(files, page);
+        return Some(if major <= Major::V11 {
+            format!("not enough data in file \"{name}\"")
+        } else {
+            format!("could not read file \"{name}\": read {have} of {XLOG_BLCKSZ}")
+        });
+    }
+    if let Some(message) = file_message(files, &fault) {
         return Some(message);
     }
-    let mut message = format!("could not find a valid record after {}", start.text(files.kind.major));
+    let mut message = format!("could not find a valid record after {}", start.text(major));
     // 19 says why.
-    if files.kind.major >= Major::V19 && !matches!(fault, WalFault::EndOfRange { .. }) {
-        message.push_str(&format!(": {}", message_of(files, fault)));
+    if major >= Major::V19 && !matches!(fault, WalFault::EndOfRange { .. }) {
+        message.push_str(&format!(": {}", message_of(files, &fault, Lsn::INVALID)));
     }
     Some(message)
 }
@@ -51,32 +69,41 @@ pub(super) fn message(files: &WalFiles, end: &WalkEnd, asked: bool) -> Option<St
         WalFault::Decode { at, .. } if files.kind.major < Major::V15 => at,
         _ => end.last.unwrap_or(Lsn::INVALID),
     };
-    let read = read.text(files.kind.major);
-    Some(format!("error in WAL record at {read}: {}", message_of(files, &fault)))
+    Some(format!(
+        "error in WAL record at {}: {}",
+        read.text(files.kind.major),
+        message_of(files, &fault, read)
+    ))
 }
 
-/// The reader's message. That of the tools up to 12 did not know the timeline.
-fn message_of(files: &WalFiles, fault: &WalFault) -> String {
-    if files.kind.major <= Major::V12 {
-        return fault.message(&files.kind, TimelineId(0));
+/// The reader's message. Up to 12 it did not know the timeline; from 15 on, where a record cannot be taken apart, it
+/// names the record read before.
+fn message_of(files: &WalFiles, fault: &WalFault, read: Lsn) -> String {
+    match *fault {
+        WalFault::Decode { fault, .. } if files.kind.major >= Major::V15 => {
+            fault.message(read, files.kind.major)
+        }
+        fault if files.kind.major <= Major::V12 => fault.message(&files.kind, TimelineId(0)),
+        fault => files.message(&fault),
     }
-    files.message(fault)
+}
+
+fn name_at(files: &WalFiles, page: Lsn) -> WalFileName {
+    let size = files.kind.size;
+    let before = files.segments.range(..=size.segno(page)).next_back();
+    let timeline = before.map_or(TimelineId(1), |(_, source)| source.name.timeline);
+    WalFileName::new(timeline, size.segno(page), size)
 }
 
 /// What the tool itself says of a file that is not there or too short.
 fn file_message(files: &WalFiles, fault: &WalFault) -> Option<String> {
     let (size, major) = (files.kind.size, files.kind.major);
-    let name = |page: Lsn| {
-        let before = files.segments.range(..=size.segno(page)).next_back();
-        let timeline = before.map_or(TimelineId(1), |(_, source)| source.name.timeline);
-        WalFileName::new(timeline, size.segno(page), size)
-    };
     match *fault {
         WalFault::NoPage { page } => {
-            Some(format!("could not find file \"{}\": No such file or directory", name(page)))
+            Some(format!("could not find file \"{}\": No such file or directory", name_at(files, page)))
         }
         WalFault::ShortPage { page, have } => {
-            let (name, offset) = (name(page), size.offset(page) + have as u64);
+            let (name, offset) = (name_at(files, page), size.offset(page) + have as u64);
             let rest = XLOG_BLCKSZ.saturating_sub(have);
             Some(if major <= Major::V11 {
                 format!("could not read from log file {name}, offset {offset}, length {rest}: Success")

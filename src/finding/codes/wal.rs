@@ -34,4 +34,7 @@ codes! {
     END = "WAL-011", Damage, "WAL does not end as a server leaves it",
         means "Nothing valid follows, but what stands there is neither zeros, nor an older segment's page, nor the beginning of a record: the last part may be damaged, and how much is lost behind it cannot be said.",
         next "As for WAL-001. On a server that crashed, compare with the WAL that its standbys received.";
+    FOREIGN = "WAL-012", Damage, "WAL file is from different database system",
+        means "A segment was written by another cluster. Its records are left out, even where they would fit: clusters that were made alike have the same positions and prev-links.",
+        next "Find out how it got there, and take the right segment from pg_wal, a standby or another archive. Two servers must never archive into one directory.";
 }

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::record::{BlockReference, Record};
 use super::rmgr::desc::{push_decimal, push_hex};
-use super::rmgr::{Desc, rmgr};
+use super::rmgr::{Desc, describe, rmgr};
 use crate::pg::{Lsn, Major};
 
 /// Appends the record's line, and with `blocks_in_detail` (`-b`) the lines of its blocks.
@@ -45,10 +45,9 @@ pub fn push_line(out: &mut Vec<u8>, record: &Record, zone: &TimeZone, blocks_in_
         }
     }
     out.push(b' ');
-    if let Some(manager) = manager {
-        // Data that end early leave the description unfinished, as they leave pg_waldump's.
-        let _ = (manager.describe)(record, &mut Desc::text(out, record.major, zone));
-    }
+    let mut desc = Desc::text(out, record.major, zone);
+    // Data that end early leave the description unfinished, as they leave pg_waldump's.
+    let _ = describe(record, &mut desc);
     if blocks_in_detail {
         push_blocks_in_detail(out, record);
     } else {
@@ -106,10 +105,6 @@ fn push_blocks_in_detail(out: &mut Vec<u8>, record: &Record) {
                     out.extend_from_slice(b", method: ");
                     out.extend_from_slice(compression.name().as_bytes());
                 }
-            }
-            // 11 ends the line twice.
-            if record.major == Major::V11 {
-                out.push(b'\n');
             }
         }
         out.push(b'\n');

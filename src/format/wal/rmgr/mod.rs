@@ -77,3 +77,15 @@ pub static RMGRS: &[Rmgr] = &[
 pub fn rmgr(id: u8) -> Option<&'static Rmgr> {
     RMGRS.get(usize::from(id))
 }
+
+/// Says a record's values. Of a custom resource manager only its id is known (`default_desc`).
+pub fn describe(record: &Record, desc: &mut Desc) -> Option<()> {
+    match rmgr(record.header.rmid) {
+        Some(manager) => (manager.describe)(record, desc),
+        None => {
+            desc.lit("rmid: ");
+            desc.num("rmid", record.header.rmid);
+            Some(())
+        }
+    }
+}
