@@ -210,7 +210,7 @@ fn t31_recycled_segments() {
         assert_eq!(report["pg_wal"][0]["recycled"], 3);
         // The last record that pg_waldump reads from REDO on lies in the last segment that we count.
         let oracle = testdata_text(format!("archives/{fixture}.end.txt"));
-        let last = oracle.lines().filter(|line| line.starts_with("rmgr:")).next_back().unwrap();
+        let last = oracle.lines().rfind(|line| line.starts_with("rmgr:")).unwrap();
         let last = lsn(last.split("lsn: ").nth(1).unwrap().split(',').next().unwrap());
         let point = lsn(report["summary"]["recovery_point"].as_str().unwrap());
         assert!(last < point && point <= last + (1 << 20), "{fixture}: {last:X} {point:X}");
