@@ -243,6 +243,22 @@ fn t8_the_size_decides_what_follows() {
     assert_eq!(missing(&with("16")), 128);
 }
 
+/// What cannot be read does not count as there: recovery may not be able to read it either.
+#[test]
+fn an_unreadable_segment_is_not_taken_for_sound() {
+    let scratch = tempfile::tempdir().unwrap();
+    unpack("archives/unbroken.tar.zst", scratch.path());
+    let segment = scratch.path().join("unbroken/00000001000000000000000D");
+    fs::remove_file(&segment).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &segment).unwrap();
+    let output = pgforensic(scratch.path(), &["wal-gaps", "unbroken", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report = json(&output);
+    assert_eq!(report["summary"]["recovery_point"], "0/D00000");
+    assert_eq!(report["coverage"]["complete"], false);
+    assert!(report["verdict"].as_str().unwrap().ends_with("00000001000000000000000D could not be read"));
+}
+
 /// Names with control characters and bytes that are no text, things that are no files, loops, a bomb.
 #[test]
 fn directories_that_nobody_should_have() {

@@ -484,7 +484,10 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
     let Some((index, stretch)) = way.from(picture.start_of(&way)) else {
         return format!("there is no usable WAL for {called}");
     };
-    match way.holes.get(index) {
+    let known = picture.backups.iter().any(|backup| is_on(&way, backup));
+    let none_whole = known && restorable_backups(picture, &way).is_empty();
+    let backups = if none_whole { "no backup known here has its WAL whole; " } else { "" };
+    let reach = match way.holes.get(index) {
         None => format!(
             "WAL for {called} is whole from {} on: recovery reaches {} at most, in {}",
             stretch.first, stretch.end, stretch.last
@@ -500,13 +503,17 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
             };
             let why = match (bad, first, count) {
                 (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
+                (None, Some(first), _) if picture.files_named(first).any(|file| file.unreadable) => {
+                    format!("segment {first} could not be read")
+                }
                 (None, Some(first), 1) => format!("segment {first} is missing"),
                 (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
                 (None, None, _) => "nothing follows".to_owned(),
             };
             format!("recovery to {called} ends in {} at {}, {how}: {why}", stretch.last, stretch.end)
         }
-    }
+    };
+    format!("{backups}{reach}")
 }
 
 /// A file of this name that is of no use, and why.

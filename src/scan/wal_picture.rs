@@ -168,6 +168,8 @@ fn build(
             builder.timeline(timeline).partials.insert(segno);
         } else if wal.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
             // Old content or none under the name of a future segment.
+        } else if file.unreadable {
+            builder.timeline(timeline).unusable.insert(segno);
         } else if let Some(faults) = faults.get(&index) {
             builder.timeline(timeline).unusable.insert(segno);
             if let [SegmentFault::Pages(pages)] = faults.as_slice() {
