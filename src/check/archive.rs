@@ -3,7 +3,7 @@
 //! The order follows what a restore needs to know first: what is missing and what that costs, files that
 //! are not what they claim, backups that cannot be used, then what a pg_wal beside the archive tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
@@ -118,8 +118,7 @@ fn with_places(picture: &Picture, gap: &Gap, mut finding: Finding) -> Finding {
     if picture.has_archive
         && let Some(more) = picture.with_pg_wal.by_id.get(&gap.timeline)
     {
-        let in_gap =
-            more.runs.iter().flat_map(|run| run.first.max(gap.run.first)..=run.last.min(gap.run.last));
+        let in_gap = more.within(gap.run.first, gap.run.last).flat_map(|run| run.first..=run.last);
         let held =
             in_gap.filter_map(|segno: SegNo| picture.in_pg_wal(picture.timelines.name(gap.timeline, segno)));
         places.extend(held.take(SPELLED_OUT).map(|path| path.display().to_string()));
@@ -138,9 +137,7 @@ fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
         let segno = name.segno(size);
         let timeline = picture.timelines.by_id.get(&name.timeline);
         let replaced = segno.is_some_and(|segno| timeline.is_some_and(|timeline| timeline.has(segno)));
-        let gap = gaps.iter().find(|gap| {
-            gap.timeline == name.timeline && segno.is_some_and(|segno| gap.unusable.contains(&segno))
-        });
+        let gap = segno.and_then(|segno| gap_around(gaps, name.timeline, segno));
         for fault in faults {
             if is_of_its_own_cluster(picture, file, fault) {
                 continue;
@@ -159,6 +156,13 @@ fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
             findings.push(finding);
         }
     }
+}
+
+/// The gap that a segment of no use leaves; gaps are in the order of names.
+fn gap_around(gaps: &[Gap], timeline: TimelineId, segno: SegNo) -> Option<&Gap> {
+    let behind = gaps.partition_point(|gap| (gap.timeline, gap.run.first) <= (timeline, segno));
+    let gap = gaps.get(behind.checked_sub(1)?)?;
+    (gap.timeline == timeline && gap.unusable.binary_search(&segno).is_ok()).then_some(gap)
 }
 
 /// Segments in the pg_wal of another cluster than the archive's are where they belong: that the two do not
@@ -317,22 +321,24 @@ fn check_copies(picture: &Picture, findings: &mut Findings) {
 
 /// A timeline whose newest segment is only there as .partial, and that no child continues.
 fn check_partials(picture: &Picture, findings: &mut Findings) {
+    let size = picture.timelines.segment_size;
+    let branches: BTreeSet<(TimelineId, SegNo)> = picture
+        .timelines
+        .by_id
+        .keys()
+        .filter_map(|child| picture.timelines.parent(*child))
+        .map(|(parent, switch)| (parent, size.segno(switch)))
+        .collect();
     for (id, timeline) in &picture.timelines.by_id {
         let Some(tail) = timeline.partials.last().copied() else { continue };
         let newer = timeline.last().is_some_and(|last| last >= tail);
-        let promoted = picture.timelines.by_id.keys().any(|child| {
-            let parent = picture.timelines.parent(*child);
-            parent.is_some_and(|(parent, switch)| {
-                parent == *id && picture.timelines.segment_size.segno(switch) == tail
-            })
-        });
+        let promoted = branches.contains(&(*id, tail));
         if newer || promoted {
             continue;
         }
         let name = picture.timelines.name(*id, tail);
-        let start = picture.timelines.segment_size.start(tail);
         let text = format!("{name} is only there as .partial");
-        let place = Place::wal(start, picture.timelines.segment_size.start(tail.saturating_add(1)));
+        let place = Place::wal(size.start(tail), size.start(tail.saturating_add(1)));
         findings.push(Finding::new(arc::PARTIAL_TAIL, place, text));
     }
 }
@@ -478,7 +484,10 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
     let Some((index, stretch)) = way.from(picture.start_of(&way)) else {
         return format!("there is no usable WAL for {called}");
     };
-    match way.holes.get(index) {
+    let known = picture.backups.iter().any(|backup| is_on(&way, backup));
+    let none_whole = known && restorable_backups(picture, &way).is_empty();
+    let backups = if none_whole { "no backup known here has its WAL whole; " } else { "" };
+    let reach = match way.holes.get(index) {
         None => format!(
             "WAL for {called} is whole from {} on: recovery reaches {} at most, in {}",
             stretch.first, stretch.end, stretch.last
@@ -494,13 +503,17 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
             };
             let why = match (bad, first, count) {
                 (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
+                (None, Some(first), _) if picture.files_named(first).any(|file| file.unreadable) => {
+                    format!("segment {first} could not be read")
+                }
                 (None, Some(first), 1) => format!("segment {first} is missing"),
                 (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
                 (None, None, _) => "nothing follows".to_owned(),
             };
             format!("recovery to {called} ends in {} at {}, {how}: {why}", stretch.last, stretch.end)
         }
-    }
+    };
+    format!("{backups}{reach}")
 }
 
 /// A file of this name that is of no use, and why.

@@ -171,6 +171,8 @@ pub struct Totals {
     pub short_blocks: u64,
     /// Segment files that are missing, cut or too large.
     pub chain_faults: u64,
+    /// Sound pages of another kind than their file.
+    pub strange: u64,
     /// Pages that recovery writes again.
     pub newer_than_redo: u64,
     /// Pages that a server was writing.
@@ -263,6 +265,14 @@ impl PageJudge {
             let finding = self.bad_page(scan, page, role, &what);
             self.findings.push(finding);
         }
+        for page in &scan.strange {
+            let path = scan.file.path.display();
+            let headline = format!("page of {} in file \"{path}\", block {}", page.kind.name(), page.index);
+            let finding = Finding::new(pag::STRANGE_PAGE, self.place(scan, page.index, 1), headline);
+            let finding = finding.with_severity(role.severity()).measured("relation", &what);
+            self.findings.push(finding.measured("pd_lsn", page.lsn));
+        }
+        self.totals.strange += scan.strange.len() as u64;
         self.unreadable(scan, role, &what);
         self.size(scan, role);
         if scan.settled > 0 {
@@ -302,9 +312,8 @@ impl PageJudge {
         let at = self.place(scan, bad.index.into(), 1);
         let path = scan.file.path.display();
         let index = bad.index;
-        let newer = self.rules.recovery_from.filter(|redo| bad.lsn >= *redo);
-        let (calculated, stored) = match bad.fault {
-            PageFault::Checksum { calculated, stored } => (calculated, stored),
+        let (calculated, stored, sane) = match bad.fault {
+            PageFault::Checksum { calculated, stored, sane } => (calculated, stored, sane),
             PageFault::NewNotZero => {
                 let headline = format!(
                     "invalid page in file \"{path}\", block {index}: pd_upper is 0 but the page is not empty"
@@ -335,6 +344,8 @@ impl PageJudge {
         let headline = format!(
             "checksum verification failed in file \"{path}\", block {index}: calculated checksum {calculated:X} but block contains {stored:X}"
         );
+        // Text or noise over the header would nearly always look newer.
+        let newer = self.rules.recovery_from.filter(|redo| sane && bad.lsn >= *redo);
         let log = format!("page verification failed, calculated checksum {calculated} but expected {stored}");
         let diagnosis = self.examine(scan, bad, calculated, stored);
         let mut code = diagnosis.as_ref().map_or(pag::CHECKSUM, |diagnosis| diagnosis.code);
@@ -548,6 +559,7 @@ pub fn page_verdict(totals: &Totals, verified: bool, complete: bool) -> String {
     for (number, noun, what) in [
         (totals.chain_faults, "segment file", "missing, cut or too large"),
         (totals.unreadable_blocks, "block", "unreadable"),
+        (totals.strange, "block", "of another relation"),
         (totals.short_blocks, "file", "cut inside a block"),
     ] {
         if number > 0 {

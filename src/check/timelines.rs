@@ -2,6 +2,7 @@
 //! the timeline that a person means?
 
 use crate::finding::{Finding, Findings, Place, Severity, tli};
+use crate::format::timeline_history::Ancestor;
 use crate::pg::{SegNo, TimelineId};
 use crate::scan::timeline::Timeline;
 use crate::scan::wal_picture::{HistoryFile, Picture};
@@ -57,27 +58,33 @@ fn check_lines(file: &HistoryFile, findings: &mut Findings) {
     }
 }
 
-/// A descendant repeats its ancestors' histories line for line.
+/// A descendant repeats its ancestors' histories line for line. Comparing with the nearest one is enough:
+/// that one is compared with the next.
 fn check_ancestors(picture: &Picture, file: &HistoryFile, findings: &mut Findings) {
-    for (index, ancestor) in file.history.entries.iter().enumerate() {
-        let known = picture.timelines.by_id.get(&ancestor.timeline);
-        let Some(theirs) = known.and_then(|timeline| timeline.history.as_ref()) else { continue };
-        let ours = file.history.entries.get(..index).unwrap_or_default();
-        let key = |entries: &[crate::format::timeline_history::Ancestor]| -> Vec<String> {
-            entries.iter().map(|entry| format!("{} to {}", entry.timeline, entry.end)).collect()
-        };
-        let (ours, theirs) = (key(ours), key(&theirs.entries));
-        if ours != theirs {
-            let text = format!(
-                "timelines {} and {} tell the past of timeline {} differently",
-                file.history.timeline, ancestor.timeline, ancestor.timeline
-            );
-            let spelled =
-                |lines: &[String]| if lines.is_empty() { "none".to_owned() } else { lines.join(", ") };
-            let finding = Finding::new(tli::HISTORIES_CONTRADICT, Place::path(&file.path), text);
-            findings.push(finding.differs("ancestors and their ends", spelled(&ours), spelled(&theirs)));
-        }
+    let known = file.history.entries.iter().enumerate().rev().find_map(|(index, ancestor)| {
+        let theirs = picture.timelines.by_id.get(&ancestor.timeline)?.history.as_ref()?;
+        Some((index, ancestor.timeline, theirs))
+    });
+    let Some((index, ancestor, theirs)) = known else { return };
+    let ours = file.history.entries.get(..index).unwrap_or_default();
+    let key = |entry: &Ancestor| (entry.timeline, entry.end);
+    if ours.iter().map(key).eq(theirs.entries.iter().map(key)) {
+        return;
     }
+    let spelled = |entries: &[Ancestor]| match entries {
+        [] => "none".to_owned(),
+        _ => {
+            let lines: Vec<_> =
+                entries.iter().map(|entry| format!("{} to {}", entry.timeline, entry.end)).collect();
+            lines.join(", ")
+        }
+    };
+    let text = format!(
+        "timelines {} and {ancestor} tell the past of timeline {ancestor} differently",
+        file.history.timeline
+    );
+    let finding = Finding::new(tli::HISTORIES_CONTRADICT, Place::path(&file.path), text);
+    findings.push(finding.differs("ancestors and their ends", spelled(ours), spelled(&theirs.entries)));
 }
 
 fn check_copies(picture: &Picture, findings: &mut Findings) {
@@ -97,8 +104,7 @@ fn check_copies(picture: &Picture, findings: &mut Findings) {
 /// The first page of a timeline's first segment: its timeline is an ancestor's if the branch lies behind it.
 fn first_page_timeline(picture: &Picture, id: TimelineId, first: SegNo) -> Option<TimelineId> {
     let name = picture.timelines.name(id, first);
-    let file = picture.wal.files.iter().find(|file| file.entry.name == name)?;
-    let header = file.content.as_ref()?.header.as_ref()?;
+    let header = picture.files_named(name).find_map(|file| file.content.as_ref()?.header.as_ref())?;
     header.fault(true).is_none().then_some(header.timeline)
 }
 

@@ -77,11 +77,68 @@ pub enum PageFault {
         calculated: u16,
         /// What it is.
         stored: u16,
+        /// The header is one that a server writes, so that its `pd_lsn` can be believed.
+        sane: bool,
     },
     /// `pd_upper` is 0 as in a new page, but the page is not empty. pg_checksums passes over it.
     NewNotZero,
     /// The header is impossible; the checksum fits, or is not used.
     Header,
+}
+
+/// How many sound pages of a file have their special space where, and the first of them.
+///
+/// All pages of one relation agree; a page that does not is of another kind of relation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Specials(Vec<Special>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Special {
+    start: u16,
+    count: u64,
+    /// Blocks in the file, [`KEPT_PAGES`] at most.
+    first: Vec<u64>,
+}
+
+impl Specials {
+    #[inline]
+    fn count(&mut self, start: u16, index: u64) {
+        match self.0.first_mut() {
+            Some(usual) if usual.start == start && usual.first.len() == KEPT_PAGES => usual.count += 1,
+            _ => self.add(start, 1, &[index]),
+        }
+    }
+
+    fn add(&mut self, start: u16, count: u64, blocks: &[u64]) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.start == start) {
+            known.count += count;
+            let room = KEPT_PAGES.saturating_sub(known.first.len());
+            known.first.extend(blocks.iter().take(room));
+        } else if self.0.len() < KEPT_PAGES {
+            // Only damage of a strange kind has more than a few.
+            self.0.push(Special { start, count, first: blocks.to_vec() });
+        }
+    }
+
+    /// The blocks that do not agree with most others.
+    fn odd_ones(&self) -> Vec<u64> {
+        let usual = self.0.iter().max_by_key(|special| special.count).map(|special| special.start);
+        let odd = self.0.iter().filter(|special| Some(special.start) != usual);
+        let mut blocks: Vec<u64> = odd.flat_map(|special| special.first.iter().copied()).collect();
+        blocks.sort_unstable();
+        blocks
+    }
+}
+
+/// A sound page of another kind than the others of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrangePage {
+    /// Block in the file.
+    pub index: u64,
+    /// Its kind.
+    pub kind: PageKind,
+    /// Its `pd_lsn`.
+    pub lsn: Lsn,
 }
 
 /// One page that is not as it should be.
@@ -167,6 +224,9 @@ pub struct FileScan {
     pub tail: u64,
     /// It ended here, before the size that it had when it was opened or listed.
     pub ended_at: Option<u64>,
+    /// Sound pages that belong to another kind of relation; the first of them.
+    pub strange: Vec<StrangePage>,
+    specials: Specials,
     /// What its sound pages say that it is; looked for when something is bad.
     pub nature: Option<Nature>,
 }
@@ -198,6 +258,8 @@ impl FileScan {
             unreadable_blocks: 0,
             tail: 0,
             ended_at: None,
+            strange: Vec::new(),
+            specials: Specials::default(),
             nature: None,
         }
     }
@@ -220,6 +282,9 @@ impl FileScan {
         self.unreadable_blocks += next.unreadable_blocks;
         self.tail = self.tail.max(next.tail);
         self.ended_at = self.ended_at.or(next.ended_at);
+        for special in next.specials.0 {
+            self.specials.add(special.start, special.count, &special.first);
+        }
     }
 
     fn keep(&mut self, bad: BadPage) {
@@ -243,6 +308,7 @@ impl FileScan {
             && self.tail == 0
             && self.ended_at.is_none()
             && self.settled == 0
+            && self.strange.is_empty()
     }
 }
 
@@ -277,22 +343,26 @@ impl PageTester {
         PageTester { checksum: PageChecksum::new(options.abi.big_endian), options }
     }
 
-    /// What is wrong with the page at this block of the fork.
+    /// What is wrong with the page at this block of the fork; if nothing is, the start of its special
+    /// space, which a new page does not have.
     #[inline]
-    fn test(&self, page: &[u8], block: BlockNumber) -> Option<(PageFault, Lsn)> {
-        let header = PageHeaderData::read(page, self.options.abi).ok()?;
+    fn test(&self, page: &[u8], block: BlockNumber) -> Result<Option<u16>, (PageFault, Lsn)> {
+        let Ok(header) = PageHeaderData::read(page, self.options.abi) else { return Ok(None) };
         if header.is_new() {
-            return (!is_zero(page)).then_some((PageFault::NewNotZero, header.pd_lsn));
+            return if is_zero(page) { Ok(None) } else { Err((PageFault::NewNotZero, header.pd_lsn)) };
         }
         if self.options.verify {
             let calculated = self.checksum.of(page, block);
             if calculated != header.pd_checksum {
                 let stored = header.pd_checksum;
-                return Some((PageFault::Checksum { calculated, stored }, header.pd_lsn));
+                let sane = header.is_sane(self.options.geometry.page_size, self.options.abi);
+                return Err((PageFault::Checksum { calculated, stored, sane }, header.pd_lsn));
             }
         }
-        let sane = header.is_sane(self.options.geometry.page_size, self.options.abi);
-        (!sane).then_some((PageFault::Header, header.pd_lsn))
+        if !header.is_sane(self.options.geometry.page_size, self.options.abi) {
+            return Err((PageFault::Header, header.pd_lsn));
+        }
+        Ok(Some(header.pd_special))
     }
 
     /// The blocks of a file that were asked for.
@@ -350,11 +420,15 @@ impl PageTester {
         let mut block = self.block(&result.file, first);
         for (page, index) in bytes.chunks_exact(size).zip(first..) {
             result.blocks += 1;
-            if let Some((fault, lsn)) = self.test(page, block) {
-                let page = (result.bad.len() < KEPT_PAGES).then(|| page.into());
-                let bad = BadPage { index: index as u32, fault, lsn, page };
-                result.count(&bad);
-                result.keep(bad);
+            match self.test(page, block) {
+                Ok(None) => {}
+                Ok(Some(special)) => result.specials.count(special, index),
+                Err((fault, lsn)) => {
+                    let page = (result.bad.len() < KEPT_PAGES).then(|| page.into());
+                    let bad = BadPage { index: index as u32, fault, lsn, page };
+                    result.count(&bad);
+                    result.keep(bad);
+                }
             }
             block = block.wrapping_add(1);
         }
@@ -398,7 +472,7 @@ impl PageTester {
                 let whole = source.read_full_at(&mut page, offset).is_ok_and(|filled| filled == page.len());
                 let block = self.block(&result.file, bad.index.into());
                 if whole {
-                    let Some((fault, lsn)) = self.test(&page, block) else { continue };
+                    let Err((fault, lsn)) = self.test(&page, block) else { continue };
                     let bytes = bad.page.map(|_| page.clone().into_boxed_slice());
                     bad = BadPage { fault, lsn, page: bytes, ..bad };
                 }
@@ -455,7 +529,7 @@ impl PageTester {
                 continue;
             }
             let kind = PageKind::of(&page, &header, self.options.abi);
-            if self.test(&page, self.block(file, index)).is_some() {
+            if self.test(&page, self.block(file, index)).is_err() {
                 unsound = unsound.or(kind);
                 continue;
             }
@@ -470,6 +544,18 @@ impl PageTester {
         }
         nature.kind = kinds.into_iter().max_by_key(|(_, count)| *count).map(|(kind, _)| kind).or(unsound);
         nature
+    }
+
+    /// Which of these pages are of another known kind than the file.
+    fn strange_pages(&self, file: &PageFile, nature: &Nature, odd: &[u64]) -> Vec<StrangePage> {
+        let strange = odd.iter().filter_map(|index| {
+            let page = self.read_page(&file.path, *index)?;
+            let header = PageHeaderData::read(&page, self.options.abi).ok()?;
+            let kind = PageKind::of(&page, &header, self.options.abi)?;
+            let differs = nature.kind.is_some_and(|usual| usual != kind);
+            differs.then_some(StrangePage { index: *index, kind, lsn: header.pd_lsn })
+        });
+        strange.collect()
     }
 
     /// One page of a file, if it can be read whole.
@@ -624,8 +710,11 @@ impl Collector<'_> {
                 None => self.file = Some(slice),
             }
             if let Some(mut file) = self.file.take_if(|_| last) {
-                if file.bad_runs.count > 0 || file.unreadable_blocks > 0 || file.tail > 0 {
-                    file.nature = Some(self.tester.nature(&file.file));
+                let odd = file.specials.odd_ones();
+                if file.bad_runs.count > 0 || file.unreadable_blocks > 0 || file.tail > 0 || !odd.is_empty() {
+                    let nature = self.tester.nature(&file.file);
+                    file.strange = self.tester.strange_pages(&file.file, &nature, &odd);
+                    file.nature = Some(nature);
                 }
                 (self.sink)(Item::File(file));
             }
@@ -680,4 +769,146 @@ pub fn scan_pages(
 /// A thread that panicked ends the scan anyway when the threads are joined.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: ScanOptions = ScanOptions {
+        geometry: Geometry::DEFAULT,
+        abi: Abi::LITTLE_64,
+        verify: true,
+        jobs: 1,
+        from_block: 0,
+        to_block: BlockNumber::MAX,
+        pause: None,
+    };
+
+    fn file(path: &str) -> Arc<PageFile> {
+        Arc::new(PageFile {
+            path: path.into(),
+            name: None,
+            segment: 0,
+            shared: false,
+            unlogged: false,
+            length: 0,
+            fork_length: 0,
+        })
+    }
+
+    fn scan(source: &impl ReadAt, blocks: Range<u64>) -> FileScan {
+        let mut result = FileScan::new(file("x"));
+        let mut buffer = vec![0; READ_SIZE];
+        PageTester::new(OPTIONS).scan_blocks(source, blocks, &mut buffer, &|_| {}, &mut result);
+        result
+    }
+
+    /// A page with a right checksum for its block, and the same for a whole fork.
+    fn page(block: u32) -> Vec<u8> {
+        let mut page = vec![0; 8192];
+        page[12..20].copy_from_slice(&[24, 0, 0, 32, 0, 32, 4, 32]);
+        page[7000] = 7;
+        let checksum = PageChecksum::new(false).of(&page, block);
+        page[8..10].copy_from_slice(&checksum.to_le_bytes());
+        page
+    }
+
+    fn pages(count: u32) -> Vec<u8> {
+        (0..count).flat_map(page).collect()
+    }
+
+    /// Memory with bad sectors.
+    struct Disk {
+        bytes: Vec<u8>,
+        bad: Vec<u64>,
+    }
+
+    impl ReadAt for Disk {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let end = (offset + buffer.len() as u64).min(self.bytes.len() as u64);
+            if self.bad.iter().any(|bad| (offset..end).contains(bad)) {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            // Short, as a read may be.
+            let bytes = &self.bytes[(offset.min(end)) as usize..end as usize];
+            let count = bytes.len().min(100_000);
+            buffer[..count].copy_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_the_rest_is_read() {
+        let mut disk = Disk { bytes: pages(100), bad: vec![10 * 8192 + 5, 11 * 8192, 90 * 8192 + 8191] };
+        disk.bytes[50 * 8192 + 6000] ^= 1;
+        let scan = scan(&disk, 0..100);
+        assert_eq!((scan.blocks, scan.unreadable_blocks), (97, 3));
+        let runs: Vec<_> = scan.unreadable.iter().map(|run| (run.blocks.clone(), run.errno)).collect();
+        assert_eq!(runs, [(10..12, Some(5)), (90..91, Some(5))]);
+        assert_eq!(scan.unreadable[0].message, "Input/output error");
+        assert_eq!((scan.bad_runs.count, &scan.bad_runs.runs[0]), (1, &(50..51)));
+        assert_eq!((scan.bad_checksums, scan.bad[0].index), (1, 50));
+    }
+
+    /// Address 0 is not mapped: reading it there is a real EIO from the kernel.
+    #[test]
+    fn a_real_input_output_error() {
+        let Ok(memory) = DataFile::open(Path::new("/proc/self/mem")) else {
+            println!("skipped: no /proc/self/mem");
+            return;
+        };
+        let scan = scan(&memory, 0..4);
+        assert_eq!((scan.blocks, scan.unreadable_blocks), (0, 4));
+        assert_eq!(
+            scan.unreadable,
+            [UnreadableRun { blocks: 0..4, errno: Some(5), message: "Input/output error".to_owned() }]
+        );
+    }
+
+    #[test]
+    fn a_source_that_ends_early() {
+        let disk = Disk { bytes: pages(3)[..20_000].to_vec(), bad: Vec::new() };
+        let scan = scan(&disk, 0..3);
+        assert_eq!((scan.blocks, scan.ended_at), (2, Some(20_000)));
+    }
+
+    #[test]
+    fn faults_of_pages() {
+        let tester = PageTester::new(OPTIONS);
+        let fault = |page: &[u8]| tester.test(page, 3).map_err(|(fault, _)| fault);
+        let sound = page(3);
+        assert_eq!(fault(&sound), Ok(Some(8192)));
+        assert_eq!(fault(&vec![0; 8192]), Ok(None));
+        let mut dirty = vec![0; 8192];
+        dirty[8191] = 1;
+        assert_eq!(fault(&dirty), Err(PageFault::NewNotZero));
+        assert!(matches!(fault(&page(4)), Err(PageFault::Checksum { .. })));
+        let mut wrong = sound;
+        wrong[10] = 8;
+        let checksum = PageChecksum::new(false).of(&wrong, 3);
+        wrong[8..10].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(fault(&wrong), Err(PageFault::Header));
+    }
+
+    #[test]
+    fn runs_join_over_slices_and_end() {
+        let mut first = BlockRuns::default();
+        [1, 2, 3, 7].into_iter().for_each(|number| first.push(number));
+        let mut second = BlockRuns::default();
+        [8, 10].into_iter().for_each(|number| second.push(number));
+        first.append(second);
+        assert_eq!(first, BlockRuns { runs: vec![1..4, 7..9, 10..11], count: 6 });
+        (100..400).step_by(2).for_each(|number| first.push(number));
+        assert_eq!((first.runs.len(), first.count), (KEPT_RUNS, 156));
+    }
+
+    #[test]
+    fn pages_that_do_not_agree() {
+        let mut specials = Specials::default();
+        specials.count(8176, 0);
+        (1..200).for_each(|index| specials.count(8192, index));
+        specials.count(8184, 200);
+        assert_eq!(specials.odd_ones(), [0, 200]);
+    }
 }

@@ -73,8 +73,8 @@ impl Timeline {
         self.runs.get(after).is_some_and(|run| run.first <= segno)
     }
 
-    /// The parts of `range` (inclusive) that are there.
-    fn within(&self, first: SegNo, last: SegNo) -> impl Iterator<Item = Run> {
+    /// The runs between two segments (inclusive), cut to them.
+    pub fn within(&self, first: SegNo, last: SegNo) -> impl Iterator<Item = Run> {
         let after = self.runs.partition_point(move |run| run.last < first);
         let runs = self.runs.get(after..).unwrap_or_default().iter();
         runs.take_while(move |run| run.first <= last)
@@ -140,7 +140,8 @@ pub struct Way {
 impl Way {
     /// The stretch in which a recovery that starts at or behind `start` begins.
     pub fn from(&self, start: Lsn) -> Option<(usize, &Stretch)> {
-        self.stretches.iter().enumerate().find(|(_, stretch)| stretch.end > start)
+        let index = self.stretches.partition_point(|stretch| stretch.end <= start);
+        Some((index, self.stretches.get(index)?))
     }
 }
 
@@ -327,7 +328,8 @@ impl Timelines {
         if span.begin <= begin || there(span) {
             return;
         }
-        for (ancestor, child) in lineage.iter().zip(lineage.iter().skip(1)).take(index).rev() {
+        for older in (0..index).rev() {
+            let (Some(ancestor), Some(child)) = (lineage.get(older), lineage.get(older + 1)) else { return };
             if child.begin <= begin {
                 return;
             }

@@ -13,7 +13,7 @@
 //! the first page, unless every page is asked for. Output is limited to one segment and a page, so that a
 //! bomb costs no memory; a decoder that panics over a file costs that file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -47,8 +47,10 @@ const FIRST_READ: usize = XLOG_BLCKSZ;
 pub struct SegmentFile {
     /// Its name and place.
     pub entry: Entry<WalFileName>,
-    /// What it holds; none if nothing was to be read.
+    /// What it holds; none if nothing was to be read, or nothing could be.
     pub content: Option<Box<Content>>,
+    /// The system did not let us read it: recovery may not be able to either.
+    pub unreadable: bool,
 }
 
 /// What a segment file holds.
@@ -228,11 +230,13 @@ pub enum SegmentFault {
 pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegSize>) -> WalArchive {
     let progress = Arc::new(AtomicU64::new(0));
     let mut unreadable = Vec::new();
+    let mut failed = BTreeSet::new();
     let contents: Vec<Option<Box<Content>>> = if depth == Depth::Names {
         archive.segments.iter().map(|_| None).collect()
     } else {
         let work = |entry: &Entry<WalFileName>| read_first_page(&archive, entry, &progress);
         in_threads(&archive.segments, threads, work, |entry, error| {
+            failed.insert(*entry);
             unreadable.push((archive.segment_path(entry), error));
         })
     };
@@ -240,15 +244,17 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
         .segments
         .iter()
         .zip(contents)
-        .map(|(entry, content)| SegmentFile { entry: *entry, content })
+        .map(|(entry, content)| SegmentFile { entry: *entry, content, unreadable: failed.contains(entry) })
         .collect();
     let identity = identify(&archive, &files, size);
     if depth == Depth::Pages {
         let work = |file: &SegmentFile| read_pages(&archive, file, &identity, &progress);
         let contents = in_threads(&files, threads, work, |file, error| {
+            failed.insert(file.entry);
             unreadable.push((archive.segment_path(&file.entry), error));
         });
         for (file, content) in files.iter_mut().zip(contents) {
+            file.unreadable = failed.contains(&file.entry);
             if content.is_some() {
                 file.content = content;
             }
@@ -730,8 +736,11 @@ impl WalArchive {
         threads: usize,
         progress: &Arc<AtomicU64>,
     ) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
-        let candidates: Vec<&SegmentFile> =
-            self.files.iter().filter(|file| self.is_archived(file) && self.faults(file).is_empty()).collect();
+        let candidates: Vec<&SegmentFile> = self
+            .files
+            .iter()
+            .filter(|file| self.is_archived(file) && !file.unreadable && self.faults(file).is_empty())
+            .collect();
         let pairs: Vec<(&SegmentFile, &SegmentFile)> = candidates
             .chunk_by(|a, b| a.entry.name == b.entry.name)
             .flat_map(|group| group.iter().skip(1).filter_map(|file| Some((*group.first()?, *file))))

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::control::{ControlScan, scan_control};
-use super::timeline::{Builder, Hole, Run, Timelines, Way};
+use super::timeline::{Builder, Run, Timelines, Way};
 use super::wal_archive::{Depth, Duplicate, PgWalState, SegmentFault, SegmentFile, WalArchive};
 use crate::format::backup_history::BackupHistory;
 use crate::format::timeline_history::TimelineHistory;
@@ -169,6 +169,8 @@ fn build(
             builder.timeline(timeline).partials.insert(segno);
         } else if wal.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
             // Old content or none under the name of a future segment.
+        } else if file.unreadable {
+            builder.timeline(timeline).unusable.insert(segno);
         } else if let Some(faults) = faults.get(&index) {
             builder.timeline(timeline).unusable.insert(segno);
             if let [SegmentFault::Pages(pages)] = faults.as_slice() {
@@ -293,7 +295,9 @@ impl Picture {
 
     /// Does one stretch of the way hold all of a range?
     pub fn covers(&self, way: &Way, start: Lsn, stop: Lsn) -> bool {
-        way.stretches.iter().any(|stretch| stretch.begin <= start && stop <= stretch.end)
+        let behind = way.stretches.partition_point(|stretch| stretch.begin <= start);
+        let stretch = behind.checked_sub(1).and_then(|index| way.stretches.get(index));
+        stretch.is_some_and(|stretch| stop <= stretch.end)
     }
 
     /// Every gap on the way to any timeline, with its consequences, in the order of names.
@@ -302,13 +306,14 @@ impl Picture {
         for target in self.timelines.by_id.keys() {
             let way = self.timelines.way(*target);
             let start = self.start_of(&way);
-            for (stretch, hole) in way.stretches.iter().zip(&way.holes) {
+            let later = self.segments_from(&way);
+            for (index, (stretch, hole)) in way.stretches.iter().zip(&way.holes).enumerate() {
                 let cost = Cost {
                     target: *target,
                     end: hole.begin,
                     last: stretch.last,
                     resumes: hole.end,
-                    later: self.segments_behind(&way, hole),
+                    later: later.get(index + 1).copied().unwrap_or(0),
                     before_backups: hole.end <= start,
                 };
                 found
@@ -334,17 +339,33 @@ impl Picture {
         gaps
     }
 
-    fn segments_behind(&self, way: &Way, hole: &Hole) -> u64 {
+    /// For each stretch the number of segments in it and in those behind it.
+    fn segments_from(&self, way: &Way) -> Vec<u64> {
         let size = self.timelines.segment_size.bytes();
-        let behind = way.stretches.iter().filter(|stretch| stretch.begin >= hole.end);
-        behind.map(|stretch| (stretch.end.0 - stretch.begin.0).div_ceil(size)).sum()
+        let mut sum = 0;
+        let mut sums: Vec<u64> = way
+            .stretches
+            .iter()
+            .rev()
+            .map(|stretch| {
+                sum += (stretch.end.0 - stretch.begin.0).div_ceil(size);
+                sum
+            })
+            .collect();
+        sums.reverse();
+        sums
+    }
+
+    /// The files of one name.
+    pub fn files_named(&self, name: WalFileName) -> impl Iterator<Item = &SegmentFile> {
+        let from = self.wal.files.partition_point(|file| file.entry.name < name);
+        let rest = self.wal.files.get(from..).unwrap_or_default();
+        rest.iter().take_while(move |file| file.entry.name == name)
     }
 
     /// Files of one segment that lie in a pg_wal and hold it.
     pub fn in_pg_wal(&self, name: WalFileName) -> Option<PathBuf> {
-        let from = self.wal.files.partition_point(|file| file.entry.name < name);
-        let same = self.wal.files.get(from..)?.iter().take_while(|file| file.entry.name == name);
-        let mut held = same.filter(|file| self.is_written_in_pg_wal(file));
+        let mut held = self.files_named(name).filter(|file| self.is_written_in_pg_wal(file));
         held.next().map(|file| self.wal.archive.segment_path(&file.entry))
     }
 

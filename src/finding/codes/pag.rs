@@ -49,4 +49,7 @@ codes! {
     STORED_ZERO = "PAG-016", Damage, "checksum verification failed; the page has none",
         means "The stored checksum is 0, which no page's checksum is: the page was written while checksums were off, or by a program that does not set them, or its checksum was zeroed.",
         next "If very many pages have it, checksums were switched on or off while files were copied in: compare pg_control with its backup. If few, restore as for PAG-001.";
+    STRANGE_PAGE = "PAG-017", Damage, "page belongs to another relation although its checksum is right",
+        means "The page is sound but of another kind than all others of its file: it comes from the same block of another relation, whose checksum is the same. No checksum shows this. What should be here was overwritten.",
+        next "As for PAG-003: distrust the whole storage path, restore, and compare the tables with their indexes (amcheck), since a page from a relation of the same kind is not seen here.";
 }

@@ -1,0 +1,223 @@
+//! `wal-gaps` against real servers: what we say of an archive is what a recovery from it does.
+//!
+//! For every installed major an archive is made by a real archive_command, with a second timeline by
+//! recovery to a restore point. Whole, it must give no finding at the level of damage. Then a segment is
+//! taken out: the server, restoring a base backup, must stop where we say that recovery ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Server, json, pgforensic, servers};
+use serde_json::Value;
+
+/// Longest wait for a server to do something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn shell(directory: &Path, command: &str) {
+    let status = Command::new("sh").args(["-ec", command]).current_dir(directory).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+fn append(path: &Path, text: &str) {
+    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn wal_gaps(directory: &Path, arguments: &[&str]) -> Value {
+    let mut all = vec!["wal-gaps"];
+    all.extend(arguments);
+    all.extend(["--format", "json"]);
+    json(&pgforensic(directory, &all))
+}
+
+/// A server and what is needed to talk to it.
+struct Scene<'a> {
+    server: &'a Server,
+    client: &'a Server,
+    directory: &'a Path,
+}
+
+impl Scene<'_> {
+    fn sql(&self, sql: &str) -> String {
+        self.server.sql(self.client, self.directory, sql).trim().to_owned()
+    }
+
+    fn fill(&self, rows: u32) {
+        self.sql(&format!("insert into t select g, repeat('x', 500) from generate_series(1, {rows}) g"));
+    }
+
+    /// A copy of the base backup that will restore from a directory.
+    fn restore(&self, name: &str, archive: &str, settings: &str) {
+        shell(self.directory, &format!("cp -a backup {name}"));
+        let command = format!("cp {}/{archive}/%f %p", self.directory.display());
+        let data = self.directory.join(name);
+        let settings = format!("restore_command = '{command}'\n{settings}");
+        if self.server.major >= 12 {
+            append(&data.join("postgresql.conf"), &settings);
+            shell(self.directory, &format!("cp -p {name}/PG_VERSION {name}/recovery.signal"));
+        } else {
+            shell(self.directory, &format!("cp -p {name}/PG_VERSION {name}/recovery.conf"));
+            fs::write(data.join("recovery.conf"), settings).unwrap();
+        }
+    }
+
+    fn out_of_recovery(&self) {
+        wait_for("the end of recovery", || self.sql("select pg_is_in_recovery()") == "f");
+    }
+}
+
+/// No finding from damage on.
+fn assert_whole(report: &Value, what: &str) {
+    for finding in report["findings"].as_array().unwrap() {
+        assert!(matches!(finding["severity"].as_str(), Some("note" | "warning")), "{what}: {finding:#}");
+    }
+    assert_eq!(report["summary"]["missing"], 0, "{what}");
+}
+
+#[test]
+fn live_recovery_stops_where_we_say() {
+    let servers = servers();
+    let Some(client) = servers.iter().rev().find(|server| server.has("psql")) else {
+        println!("skipped: no psql");
+        return;
+    };
+    for server in servers.iter().filter(|server| server.has("pg_basebackup") || client.has("pg_basebackup")) {
+        let scratch = server.scratch();
+        let scene = Scene { server, client, directory: scratch.path() };
+        one_server(&scene);
+        println!("wal-gaps agrees with the recovery of PostgreSQL {}", server.major);
+    }
+}
+
+fn one_server(scene: &Scene) {
+    let (server, directory) = (scene.server, scene.directory);
+    let major = server.major;
+    let size: u64 = if major >= 11 { 1 << 20 } else { 16 << 20 };
+    server.initdb(directory, "primary", if major >= 11 { &["--wal-segsize=1"] } else { &[] });
+    shell(directory, "mkdir archive && chmod 777 archive");
+    let archive = directory.join("archive");
+    let archive_command = format!("test ! -f {0}/%f && cp %p {0}/%f", archive.display());
+    append(
+        &directory.join("primary/postgresql.conf"),
+        &format!(
+            "archive_mode = on\narchive_command = '{archive_command}'\nwal_level = replica\nmax_wal_senders = 2\nfsync = off\n\
+             wal_keep_{}\nautovacuum = off\n",
+            if major >= 13 { "size = 0" } else { "segments = 0" }
+        ),
+    );
+    server.start(directory, "primary");
+    scene.sql("create table t (i int, v text)");
+    let basebackup = if server.has("pg_basebackup") { server } else { scene.client };
+    let host = directory.display().to_string();
+    basebackup.run(
+        "pg_basebackup",
+        directory,
+        &["-h", &host, "-U", "postgres", "-D", "backup", "-X", "none", "-c", "fast"],
+    );
+    let rows = (size / 600) as u32;
+    scene.fill(rows * 2);
+    scene.sql("select pg_create_restore_point('half_way')");
+    scene.fill(rows * 4);
+    let last = scene.sql("select pg_walfile_name(pg_switch_wal())");
+    wait_for("the archiver", || archive.join(&last).exists());
+    server.stop(directory, "primary", "fast");
+    shell(directory, "cp -a archive alone");
+
+    // The archive as it is.
+    for depth in [&[][..], &["--deep"], &["--names-only"]] {
+        assert_whole(&wal_gaps(directory, &[&["archive"], depth].concat()), &format!("{major} {depth:?}"));
+    }
+    let report = wal_gaps(directory, &["archive", "primary"]);
+    assert_whole(&report, &format!("{major} with its server"));
+    assert_eq!(report["summary"]["major"], major);
+    assert_eq!(report["summary"]["segment_size"], size);
+    assert_eq!(report["summary"]["restorable_backups"], 1);
+
+    // A second timeline that left the first one at the restore point, and archives to the same place.
+    scene.restore(
+        "branch",
+        "archive",
+        "recovery_target_name = 'half_way'\nrecovery_target_action = 'promote'\n",
+    );
+    server.start(directory, "branch");
+    scene.out_of_recovery();
+    scene.fill(rows * 2);
+    let last = scene.sql("select pg_walfile_name(pg_switch_wal())");
+    wait_for("the archiver", || archive.join(&last).exists());
+    let server_says = scene.sql("select timeline_id from pg_control_checkpoint()");
+    server.stop(directory, "branch", "fast");
+    let report = wal_gaps(directory, &["archive", "--deep"]);
+    assert_whole(&report, &format!("{major} with two timelines"));
+    assert_eq!(report["summary"]["latest_timeline"], 2);
+    assert!(matches!(server_says.as_str(), "1" | "2"), "{server_says}");
+    assert_eq!(report["timelines"][1]["parent"], 1);
+    let history = fs::read_to_string(archive.join("00000002.history")).unwrap();
+    let switch = history.split_whitespace().nth(1).unwrap();
+    let position = |text: &str| text.parse::<pgforensic::pg::Lsn>().unwrap().0;
+    assert_eq!(position(report["timelines"][1]["switch"].as_str().unwrap()), position(switch));
+
+    // The first timeline alone, with a segment gone from its middle.
+    let report = wal_gaps(directory, &["alone"]);
+    let ranges = report["ranges"].as_array().unwrap();
+    assert_eq!(ranges.len(), 1, "{major}: {report:#}");
+    let middle = {
+        let mut names: Vec<_> = fs::read_dir(directory.join("alone"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.len() == 24)
+            .collect();
+        names.sort();
+        names[names.len() - 2].clone()
+    };
+    fs::rename(directory.join("alone").join(&middle), directory.join("taken")).unwrap();
+    let report = wal_gaps(directory, &["alone"]);
+    assert_eq!(report["counts"][0]["code"], "ARC-001");
+    assert!(report["findings"][0]["headline"].as_str().unwrap().contains(&middle), "{report:#}");
+    let end = position(report["summary"]["recovery_point"].as_str().unwrap());
+    scene.restore("hole", "alone", "");
+    append(&directory.join("hole/postgresql.conf"), "archive_mode = off\n");
+    server.start(directory, "hole");
+    scene.out_of_recovery();
+    server.stop(directory, "hole", "fast");
+    let history = fs::read_to_string(directory.join("hole/pg_wal/00000002.history")).unwrap();
+    let switch = position(history.split_whitespace().nth(1).unwrap());
+    assert!(end - size < switch && switch <= end, "{major}: the server left at {switch:X}, we said {end:X}");
+    // Seen afterwards, with the history that this left behind: the promotion stopped early.
+    shell(directory, "cp hole/pg_wal/00000002.history alone/");
+    let report = wal_gaps(directory, &["alone"]);
+    let codes: Vec<_> = report["counts"].as_array().unwrap().iter().map(|count| &count["code"]).collect();
+    assert!(codes.contains(&&Value::from("TLI-007")), "{major}: {report:#}");
+    fs::remove_file(directory.join("alone/00000002.history")).unwrap();
+
+    // A cut file in its place: the server does not promote but stops, as the verdict says.
+    fs::write(directory.join("alone").join(&middle), vec![0; 4096]).unwrap();
+    shell(directory, "chmod a+r alone/*");
+    let report = wal_gaps(directory, &["alone"]);
+    assert!(report["verdict"].as_str().unwrap().contains("with FATAL"), "{report:#}");
+    scene.restore("cut", "alone", "");
+    append(&directory.join("cut/postgresql.conf"), "archive_mode = off\n");
+    let options = format!("-c listen_addresses='' -k {}", directory.display());
+    let arguments = ["-D", "cut", "-w", "-t", "60", "-l", "cut.log", "-o", &options, "start"];
+    let started = server.command("pg_ctl", directory).args(arguments).output().unwrap();
+    if started.status.success() {
+        // It answered when the backup was consistent, before it came to the bad file.
+        wait_for("the end of the server", || !directory.join("cut/postmaster.pid").exists());
+    }
+    let log = fs::read_to_string(directory.join("cut.log")).unwrap();
+    let expected = format!("archive file \"{middle}\" has wrong size: 4096 instead of {size}");
+    assert!(log.contains(&expected), "{major}: {log}");
+}
