@@ -312,9 +312,8 @@ impl PageJudge {
         let at = self.place(scan, bad.index.into(), 1);
         let path = scan.file.path.display();
         let index = bad.index;
-        let newer = self.rules.recovery_from.filter(|redo| bad.lsn >= *redo);
-        let (calculated, stored) = match bad.fault {
-            PageFault::Checksum { calculated, stored } => (calculated, stored),
+        let (calculated, stored, sane) = match bad.fault {
+            PageFault::Checksum { calculated, stored, sane } => (calculated, stored, sane),
             PageFault::NewNotZero => {
                 let headline = format!(
                     "invalid page in file \"{path}\", block {index}: pd_upper is 0 but the page is not empty"
@@ -345,6 +344,8 @@ impl PageJudge {
         let headline = format!(
             "checksum verification failed in file \"{path}\", block {index}: calculated checksum {calculated:X} but block contains {stored:X}"
         );
+        // Text or noise over the header would nearly always look newer.
+        let newer = self.rules.recovery_from.filter(|redo| sane && bad.lsn >= *redo);
         let log = format!("page verification failed, calculated checksum {calculated} but expected {stored}");
         let diagnosis = self.examine(scan, bad, calculated, stored);
         let mut code = diagnosis.as_ref().map_or(pag::CHECKSUM, |diagnosis| diagnosis.code);

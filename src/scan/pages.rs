@@ -79,6 +79,8 @@ pub enum PageFault {
         calculated: u16,
         /// What it is.
         stored: u16,
+        /// The header is one that a server writes, so that its `pd_lsn` can be believed.
+        sane: bool,
     },
     /// `pd_upper` is 0 as in a new page, but the page is not empty. pg_checksums passes over it.
     NewNotZero,
@@ -355,7 +357,8 @@ impl PageTester {
             let calculated = self.checksum.of(page, block);
             if calculated != header.pd_checksum {
                 let stored = header.pd_checksum;
-                return Err((PageFault::Checksum { calculated, stored }, header.pd_lsn));
+                let sane = header.is_sane(self.options.geometry.page_size, self.options.abi);
+                return Err((PageFault::Checksum { calculated, stored, sane }, header.pd_lsn));
             }
         }
         if !header.is_sane(self.options.geometry.page_size, self.options.abi) {
