@@ -6,6 +6,7 @@
 pub mod backup_history;
 pub mod checkpoint;
 pub mod checksum;
+pub mod compress;
 pub mod control;
 pub mod page;
 pub mod postmaster_pid;

@@ -19,6 +19,7 @@
 
 use std::ops::Range;
 
+use crate::format::compress::Compression;
 use crate::format::control::crc32c;
 use crate::format::reader::Data;
 use crate::pg::relation::RelFileLocator;
@@ -69,31 +70,6 @@ impl RecordHeader {
     /// `XLogRecGetInfo() & ~XLR_INFO_MASK`: the part that says which kind of record it is.
     pub fn op(&self) -> u8 {
         self.info & 0xF0
-    }
-}
-
-/// How a full-page image is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// PostgreSQL's own; the only one up to 14.
-    Pglz,
-    /// A raw lz4 block.
-    Lz4,
-    /// One zstd frame.
-    Zstd,
-    /// A flag that says compressed, but by no method that is known.
-    Unknown,
-}
-
-impl Compression {
-    /// As pg_waldump prints it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Compression::Pglz => "pglz",
-            Compression::Lz4 => "lz4",
-            Compression::Zstd => "zstd",
-            Compression::Unknown => "unknown",
-        }
     }
 }
 
