@@ -6,8 +6,10 @@ mod generate;
 mod scan_pages;
 mod wal_dump;
 mod wal_filter;
+mod wal_fullpage;
 mod wal_gaps;
 mod wal_selection;
+mod wal_stats;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ enum Command {
     ScanPages(scan_pages::Arguments),
     WalDump(wal_dump::Arguments),
     WalGaps(wal_gaps::Arguments),
+    WalStats(wal_stats::Arguments),
     Explain(explain::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::ScanPages(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
         Command::WalGaps(arguments) => arguments.run(),
+        Command::WalStats(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(),

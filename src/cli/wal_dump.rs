@@ -16,7 +16,9 @@ use std::sync::Mutex;
 use jiff::tz::TimeZone;
 
 use super::wal_filter::Filters;
+use super::wal_fullpage::Saver;
 use super::wal_selection::{Selected, Selection};
+use super::wal_stats::{Rows, print_stats};
 use super::{FailOn, Failure};
 use crate::check::wal_records::{end_finding, loss_finding};
 use crate::finding::{Coverage, Findings};
@@ -47,34 +49,41 @@ use crate::scan::wal_walk::{Item, WalFault, WalkEnd};
 Exit status: 0 nothing is damaged, 1 damage, 2 wrong usage, 3 something could not be read.")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    selection: Selection,
+    pub(super) selection: Selection,
     #[command(flatten)]
-    filters: Filters,
+    pub(super) filters: Filters,
     /// Output detailed information about backup blocks
     #[arg(short, long)]
-    bkp_details: bool,
+    pub(super) bkp_details: bool,
     /// Do not print any records: validate them, and say where the WAL ends
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Not supported: what grows is read again
     #[arg(short, long, hide = true)]
-    follow: bool,
+    pub(super) follow: bool,
+    /// Show statistics instead of records: by resource manager, or by kind of record
+    #[arg(short = 'z', long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "rmgr", conflicts_with = "format")]
+    pub(super) stats: Option<Rows>,
+    /// Save full-page images to DIR, which must be new or empty
+    #[arg(long, value_name = "DIR")]
+    pub(super) save_fullpage: Option<PathBuf>,
     /// Stop at the first damage, and say what pg_waldump says
     #[arg(long)]
-    strict: bool,
+    pub(super) strict: bool,
     /// pg_waldump's text, or one JSON object a line (docs/json.md)
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    pub(super) format: Format,
     /// Exit with status 1 from this severity on
     #[arg(long, value_enum, default_value_t = FailOn::Damage, value_name = "SEVERITY")]
-    fail_on: FailOn,
+    pub(super) fail_on: FailOn,
     /// List every damage instead of the first twenty of each kind
     #[arg(long)]
-    all: bool,
+    pub(super) all: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Text,
     Json,
 }
@@ -85,6 +94,7 @@ struct Printer<'a> {
     files: &'a WalFiles,
     zone: TimeZone,
     filtered: bool,
+    saver: Option<&'a Saver<'a>>,
     /// Memory that was written out and can be filled again.
     spare: Mutex<Vec<Vec<u8>>>,
 }
@@ -105,13 +115,13 @@ struct Printed {
 
 /// What came out of all units so far.
 #[derive(Default)]
-struct Total {
-    records: u64,
-    shown: u64,
-    first: Option<Lsn>,
-    losses: Vec<Loss>,
+pub(super) struct Total {
+    pub records: u64,
+    pub shown: u64,
+    pub first: Option<Lsn>,
+    pub losses: Vec<Loss>,
     /// `--limit` was reached.
-    enough: bool,
+    pub enough: bool,
 }
 
 impl Arguments {
@@ -148,8 +158,18 @@ impl Arguments {
             return Ok(strict::fail(&message));
         }
         let mut total = Total::default();
-        let walked = self.print_all(&selected, &mut total, &mut out)?;
+        let saver = self.saver(&selected)?;
+        let walked = match self.stats {
+            Some(rows) => print_stats(&self, &selected, rows, saver.as_ref(), &mut total, &mut out)?,
+            None => self.print_all(&selected, saver.as_ref(), &mut total, &mut out)?,
+        };
         out.flush()?;
+        let bad_images = saver.map_or(Ok(Vec::new()), Saver::finish)?;
+        if let Some((_, message)) = bad_images.first()
+            && self.strict
+        {
+            return Ok(strict::fail(message));
+        }
         if total.enough && self.strict {
             return Ok(Status::CLEAN);
         }
@@ -160,6 +180,9 @@ impl Arguments {
         let mut coverage = Coverage { files: files.segments.len() as u64, ..Coverage::default() };
         for error in walked.unreadable {
             coverage.fail(&error.path, error.to_string());
+        }
+        for (path, message) in bad_images {
+            coverage.fail(&path, message);
         }
         let report = self.report(&selected, &total, &walked.end, coverage);
         if self.format == Format::Json {
@@ -195,10 +218,19 @@ impl Arguments {
         }
     }
 
+    /// Where full-page images go, if they were asked for.
+    fn saver<'f>(&self, selected: &'f Selected) -> Result<Option<Saver<'f>>, Failure> {
+        let Some(directory) = &self.save_fullpage else { return Ok(None) };
+        let limit = self.selection.limit.filter(|limit| *limit > 0);
+        let examined = self.selection.examined(&selected.files);
+        Ok(Some(Saver::create(directory, &examined, &selected.files, limit)?))
+    }
+
     /// Walks the WAL and writes the dump.
     fn print_all(
         &self,
         selected: &Selected,
+        saver: Option<&Saver>,
         total: &mut Total,
         out: &mut impl Write,
     ) -> Result<Walked, Failure> {
@@ -208,11 +240,13 @@ impl Arguments {
             files,
             zone: local_zone(),
             filtered: self.filters.any(),
+            saver,
             spare: Mutex::new(Vec::new()),
         };
         let mut failure = None;
         let work = |run: &mut Run| printer.unit(run);
-        let walked = files.walk(*start, *end, self.selection.threads(), !self.strict, work, |unit| {
+        let threads = if saver.is_some_and(Saver::counts) { 1 } else { self.selection.threads() };
+        let walked = files.walk(*start, *end, threads, !self.strict, work, |unit| {
             let mut printed = unit.result;
             let written = self.write_unit(&printer, &mut printed, unit.gap, total, out);
             printer.give_back(printed.text);
@@ -261,7 +295,13 @@ impl Arguments {
         Ok(())
     }
 
-    fn report(&self, selected: &Selected, total: &Total, end: &WalkEnd, coverage: Coverage) -> Report {
+    pub(super) fn report(
+        &self,
+        selected: &Selected,
+        total: &Total,
+        end: &WalkEnd,
+        coverage: Coverage,
+    ) -> Report {
         let files = &selected.files;
         let major = files.kind.major;
         let mut findings = Findings::keeping_all(self.all);
@@ -320,10 +360,12 @@ impl Printer<'_> {
                         return true;
                     }
                     printed.shown += 1;
+                    let (big_endian, major) = (self.files.kind.abi.big_endian, self.files.kind.major);
+                    let record = Record { lsn, header, parts, data: Data { bytes, big_endian }, major };
+                    if self.saver.is_some_and(|saver| !saver.save(&record)) {
+                        return false;
+                    }
                     if !arguments.quiet {
-                        let (big_endian, major) = (self.files.kind.abi.big_endian, self.files.kind.major);
-                        let data = Data { bytes, big_endian };
-                        let record = Record { lsn, header, parts, data, major };
                         match arguments.format {
                             Format::Text => {
                                 push_line(&mut printed.text, &record, &self.zone, arguments.bkp_details);

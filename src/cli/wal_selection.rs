@@ -79,6 +79,19 @@ impl Selection {
         self.start_segment.is_some() || self.start.is_some()
     }
 
+    /// What was named, for a report.
+    pub(super) fn subject(&self) -> Vec<PathBuf> {
+        self.path.iter().chain(&self.start_segment).chain(&self.end_segment).cloned().collect()
+    }
+
+    /// The directories that are read, which must stay as they are.
+    pub(super) fn examined(&self, files: &WalFiles) -> Vec<PathBuf> {
+        let parents = files.segments.values().filter_map(|source| source.path.parent());
+        let mut all: Vec<_> = self.path.iter().cloned().chain(parents.map(Path::to_owned)).collect();
+        all.dedup();
+        all
+    }
+
     /// The segments, and from where to where to read. With `alone` the first segment's header is believed, as the tool
     /// believes it; otherwise others have a say.
     pub(super) fn open(&self, alone: bool) -> Result<Selected, Failure> {

@@ -52,7 +52,7 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
 }
 
 /// Seconds from 1970 to 2000, where PostgreSQL's timestamps begin.
-const POSTGRES_EPOCH: i64 = 946_684_800;
+pub const POSTGRES_EPOCH: i64 = 946_684_800;
 
 /// `timestamptz_to_str` of the front-end tools: `2026-11-20 22:58:19.123456 UTC`.
 ///

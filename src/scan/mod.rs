@@ -7,5 +7,6 @@ pub mod timeline;
 pub mod wal_archive;
 pub mod wal_end;
 pub mod wal_picture;
+pub mod wal_stats;
 pub mod wal_units;
 pub mod wal_walk;
