@@ -4,6 +4,7 @@
 //! (`TimestampTz`). The zone is the one of the `TZ` environment variable, as for the stock tools.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::digits::{last_digits, push_decimal};
@@ -100,6 +101,54 @@ pub fn push_rfc3339_micros(out: &mut Vec<u8>, micros: i64) {
     out.push(b'Z');
 }
 
+/// A `pg_time_t` as a `TimestampTz`.
+pub fn from_pg_time(seconds: i64) -> Option<i64> {
+    seconds.checked_sub(POSTGRES_EPOCH)?.checked_mul(1_000_000)
+}
+
+/// Microseconds since 2000 in a zone, with the offset from UTC in numbers: what every server reads as the same moment.
+pub fn with_offset(micros: i64, zone: &TimeZone) -> String {
+    let seconds = micros.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH);
+    let offset = i64::from(zone.to_offset(within_calendar(seconds).0).seconds());
+    let (year, rest) = civil(seconds.saturating_add(offset), b' ');
+    let mut out = format!("{year:04}").into_bytes();
+    out.extend_from_slice(&rest);
+    out.push(b'.');
+    out.extend_from_slice(&last_digits::<6>(micros.rem_euclid(1_000_000).unsigned_abs()));
+    out.push(if offset < 0 { b'-' } else { b'+' });
+    let offset = offset.unsigned_abs();
+    out.extend_from_slice(&last_digits::<2>(offset / 3600));
+    out.push(b':');
+    out.extend_from_slice(&last_digits::<2>(offset / 60 % 60));
+    // Before about 1920 zones were not whole minutes.
+    if offset % 60 != 0 {
+        out.push(b':');
+        out.extend_from_slice(&last_digits::<2>(offset % 60));
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A moment as a person writes it, in microseconds since 2000: `2026-11-21 14:02`, with seconds and a fraction if
+/// there are any, with an offset (`+01`, `Z`) or else in `zone`.
+pub fn parse_moment(text: &str, zone: &TimeZone) -> Result<i64, String> {
+    let moment = match text.parse::<Timestamp>() {
+        Ok(moment) => moment,
+        Err(_) => {
+            let local: DateTime = text.parse().map_err(|_| {
+                "not a time such as \"2026-11-21 14:02:03.5\" or \"2026-11-21 14:02:03+01\"".to_owned()
+            })?;
+            let moment = zone.to_ambiguous_timestamp(local);
+            if moment.is_ambiguous() {
+                return Err("that hour came twice, or not at all, when the clocks were changed: give the \
+                            offset, such as +01"
+                    .to_owned());
+            }
+            moment.compatible().map_err(|error| error.to_string())?
+        }
+    };
+    Ok(moment.as_microsecond().saturating_sub(POSTGRES_EPOCH * 1_000_000))
+}
+
 /// The Gregorian year of a moment without zone, and the rest of it: `-11-20 22:58:19`.
 ///
 /// Counts in 400 years that begin in March, so that the leap day is the last one.
@@ -168,6 +217,29 @@ mod tests {
         assert_eq!(text(-1), "1999-12-31T23:59:59.999999Z");
         assert_eq!(text(i64::MIN), "-290278-12-22T19:59:05.224192Z");
         assert_eq!(text(i64::MAX), "+294277-01-09T04:00:54.775807Z");
+    }
+
+    #[test]
+    fn moments_with_their_offset() {
+        let paris = TimeZone::get("Europe/Paris").unwrap();
+        assert_eq!(with_offset(848_529_219_000_042, &paris), "2026-11-20 23:33:39.000042+01:00");
+        assert_eq!(with_offset(848_529_219_000_042, &TimeZone::UTC), "2026-11-20 22:33:39.000042+00:00");
+        let texts = [
+            "2026-11-20 23:33:39.000042",
+            "2026-11-20T22:33:39.000042Z",
+            "2026-11-20 23:33:39.000042+01",
+            "2026-11-20 17:33:39.000042-05:00",
+        ];
+        for text in texts {
+            assert_eq!(parse_moment(text, &paris), Ok(848_529_219_000_042), "{text}");
+        }
+        assert_eq!(parse_moment("2026-11-20 23:33", &paris), Ok(848_529_180_000_000));
+        assert!(parse_moment("2026-10-25 02:30", &paris).unwrap_err().contains("twice"));
+        for bad in ["", "14:02", "yesterday", "2026-13-01 00:00"] {
+            assert!(parse_moment(bad, &paris).is_err(), "{bad}");
+        }
+        with_offset(i64::MAX, &paris);
+        with_offset(i64::MIN, &paris);
     }
 
     /// Each day of more than 400 years, against the calendar library.
