@@ -194,5 +194,38 @@ do_big_segments() {
     pack "$OUT/big-segments-1024.tar.zst" . big-segments-1024; finish
 }
 
-if [ $# = 0 ]; then set -- four_timelines four_timelines_18 unbroken unbroken_18 unbroken_small foreign promoted promoted_18 receivewal mixed pg_wal big_segments; fi
+# What one may want to undo, one thing after the other. NAME.story.tsv: relation, its locator before the story.
+accidents() {   # MAJOR NAME
+    set_major "$1"; scratch "accidents$1"; as_pg mkdir "$2"
+    init c --data-checksums --wal-segsize=1; archiving c
+    printf '%s\n' "archive_command = 'cp %p ../$2/%f'" 'max_prepared_transactions = 5' | conf c
+    start c
+    sql -c 'create database doomed strategy file_copy' -c 'create table t_drop (i int primary key)' -c 'create table t_trunc (i int primary key, x text)' \
+        -c 'create table t_rewrite (i int)' -c 'create table t_del (i int)' -c 'create table t_two (i int)' -c 'create table t_sub (i int)' \
+        -c 'insert into t_del select generate_series(1, 3000)' -c 'insert into t_two select generate_series(1, 2000)' \
+        -c 'insert into t_sub select generate_series(1, 2000)' -c 'insert into t_rewrite select generate_series(1, 100)' \
+        -c 'insert into t_drop values (1)' -c "insert into t_trunc values (1, 'x')"
+    sql -F '	' -c "select relname, '1663/' || d.oid || '/' || relfilenode from pg_class, pg_database d
+        where datname = current_database() and relname ~ '^t_' order by 1" \
+        -c "select datname, oid from pg_database where datname = 'doomed'" >"$OUT/$2.story.tsv"
+    switch
+    sql -c 'drop table t_drop'
+    sql -c 'truncate t_trunc'
+    sql -c 'delete from t_del where i <= 2500'
+    sql -c 'begin; savepoint a; delete from t_two; release a; prepare transaction $$p1$$'
+    sql -c 'select pg_create_restore_point($$safe$$)' >/dev/null
+    sql -c 'commit prepared $$p1$$'
+    sql -c 'begin; savepoint a; delete from t_sub where i <= 700; release a; savepoint b; delete from t_sub where i <= 1400; release b;
+        savepoint c; delete from t_sub; rollback to c; insert into t_sub values (0); commit'
+    sql -c 'drop database doomed'
+    sql -c 'begin; delete from t_two; insert into t_two select generate_series(1, 10); rollback'
+    sql -c 'alter table t_rewrite alter i type bigint'
+    sql -c 'begin; insert into t_two values (1); prepare transaction $$p2$$'
+    switch; stop c; ship "$2"
+    (cd "$2"; for f in *; do as_pg "$B/pg_waldump" -r Transaction "$f" 2>/dev/null || true; done) >"$OUT/$2.transactions.txt"
+    finish
+}
+do_accidents() { accidents 15 accidents; accidents 18 accidents-18; }
+
+if [ $# = 0 ]; then set -- four_timelines four_timelines_18 unbroken unbroken_18 unbroken_small foreign promoted promoted_18 receivewal mixed pg_wal big_segments accidents; fi
 for a in "$@"; do "do_$a"; done
