@@ -1,9 +1,10 @@
 //! Facts to findings: one file per topic. Nothing here prints or decides what to do.
-
 pub mod archive;
 pub mod control;
 pub mod directory;
 pub mod page_checksum;
 pub mod page_damage;
+pub mod recovery_target;
 pub mod timelines;
+pub mod wal_find;
 pub mod wal_records;

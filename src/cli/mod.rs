@@ -7,6 +7,8 @@ mod scan_pages;
 mod wal_dump;
 mod wal_filter;
 mod wal_fullpage;
+
+mod wal_find;
 mod wal_gaps;
 mod wal_selection;
 mod wal_stats;
@@ -36,6 +38,7 @@ At 3 a.m.:
   pgforensic controldata /var/lib/postgresql/data            what state is the cluster in?
   pgforensic scan-pages /var/lib/postgresql/data --checksums  which blocks are damaged?
   pgforensic wal-gaps /archive                               how far can recovery go?
+  pgforensic wal-find /archive                               what is the last good moment before the accident?
   pgforensic explain CTL-003                                 what does a finding mean?
 
 Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
@@ -46,6 +49,7 @@ enum Command {
     Controldata(controldata::Arguments),
     ScanPages(scan_pages::Arguments),
     WalDump(wal_dump::Arguments),
+    WalFind(wal_find::Arguments),
     WalGaps(wal_gaps::Arguments),
     WalStats(wal_stats::Arguments),
     Explain(explain::Arguments),
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Controldata(arguments) => arguments.run(),
         Command::ScanPages(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
+        Command::WalFind(arguments) => arguments.run(),
         Command::WalGaps(arguments) => arguments.run(),
         Command::WalStats(arguments) => arguments.run(),
         Command::Explain(arguments) => arguments.run(),

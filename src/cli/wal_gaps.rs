@@ -50,12 +50,12 @@ pub(super) struct Arguments {
     common: Common,
 }
 
-fn default_jobs() -> usize {
+pub(super) fn default_jobs() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
 /// More than this is a typing error and would only cost memory.
-const MAX_JOBS: usize = 256;
+pub(super) const MAX_JOBS: usize = 256;
 
 /// Decimal as in the server's log, or hexadecimal with 0x. A leading zero is refused: the server would take
 /// it for octal, and who types it means the eight digits of a file name.

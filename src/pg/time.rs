@@ -114,14 +114,14 @@ pub fn with_offset(micros: i64, zone: &TimeZone) -> String {
     let mut out = format!("{year:04}").into_bytes();
     out.extend_from_slice(&rest);
     out.push(b'.');
-    out.extend_from_slice(&last_digits::<6>(micros.rem_euclid(1_000_000).unsigned_abs()));
+    out.extend_from_slice(&last_digits::<6>(micros.rem_euclid(1_000_000) as u32));
     out.push(if offset < 0 { b'-' } else { b'+' });
-    let offset = offset.unsigned_abs();
+    let offset = offset.unsigned_abs() as u32;
     out.extend_from_slice(&last_digits::<2>(offset / 3600));
     out.push(b':');
     out.extend_from_slice(&last_digits::<2>(offset / 60 % 60));
     // Before about 1920 zones were not whole minutes.
-    if offset % 60 != 0 {
+    if !offset.is_multiple_of(60) {
         out.push(b':');
         out.extend_from_slice(&last_digits::<2>(offset % 60));
     }

@@ -1,11 +1,12 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
-
 pub mod cluster;
 pub mod control;
 pub mod pages;
 pub mod timeline;
 pub mod wal_archive;
+pub mod wal_at;
 pub mod wal_end;
+pub mod wal_find;
 pub mod wal_picture;
 pub mod wal_stats;
 pub mod wal_units;

@@ -265,6 +265,35 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
     WalArchive { archive, depth, files, identity, unreadable, bytes_read }
 }
 
+/// Reads the names and only as many first pages as tell what the archive holds: those of a pg_wal, where names
+/// alone would lie, and of a few other files. For questions that a few segments answer.
+pub fn scan_few(archive: Archive) -> WalArchive {
+    let progress = Arc::new(AtomicU64::new(0));
+    let mut unreadable = Vec::new();
+    let archived: Vec<usize> = (0..archive.segments.len())
+        .filter(|index| archive.segments.get(*index).is_some_and(|entry| !archive.in_pg_wal(entry)))
+        .collect();
+    let few = [0, archived.len() / 2, archived.len().saturating_sub(1)];
+    let few = few.map(|index| archived.get(index).copied());
+    let mut files = Vec::with_capacity(archive.segments.len());
+    for (index, entry) in archive.segments.iter().enumerate() {
+        let (mut content, mut failed) = (None, false);
+        if archive.in_pg_wal(entry) || few.contains(&Some(index)) {
+            match read_first_page(&archive, entry, &progress) {
+                Ok(read) => content = read,
+                Err(error) => {
+                    unreadable.push((archive.segment_path(entry), error));
+                    failed = true;
+                }
+            }
+        }
+        files.push(SegmentFile { entry: *entry, content, unreadable: failed });
+    }
+    let identity = identify(&archive, &files, None);
+    let bytes_read = progress.load(Ordering::Relaxed);
+    WalArchive { archive, depth: Depth::Names, files, identity, unreadable, bytes_read }
+}
+
 /// Does `work` on every item, in the order in which threads get to them, and gives the results in the
 /// items' order. An error, or a panic, costs that item.
 fn in_threads<T: Sync, R: Send>(

@@ -37,4 +37,10 @@ codes! {
     FOREIGN = "WAL-012", Damage, "WAL file is from different database system",
         means "A segment was written by another cluster. Its records are left out, even where they would fit: clusters that were made alike have the same positions and prev-links.",
         next "Find out how it got there, and take the right segment from pg_wal, a standby or another archive. Two servers must never archive into one directory.";
+    MINIMAL = "WAL-013", Damage, "WAL was generated with wal_level=minimal, cannot continue recovering",
+        means "While wal_level is minimal, bulk changes are not in the WAL. No recovery may pass this place: servers stop with FATAL; those up to 13 go on if hot_standby is off, with a WARNING, and lose data. Backups taken before it reach no further.",
+        next "For a moment behind it use a backup that was started after wal_level was replica or logical again. If there is none, stop before the position given.";
+    PREPARED = "WAL-014", Note, "prepared transaction without an end",
+        means "A transaction was prepared, and this WAL has neither its COMMIT PREPARED nor its ROLLBACK PREPARED. After recovery it is still prepared, holds its locks, and keeps VACUUM from cleaning up until somebody ends it.",
+        next "After the recovery look into pg_prepared_xacts and decide with the application's owner whether to commit or to roll back.";
 }
