@@ -186,24 +186,29 @@ fn a_live_process_is_told_from_a_stale_lock_file() {
     }
 }
 
-/// A file that a server is rewriting: read again until the CRC is right.
+/// A file that a server is rewriting: read again until the CRC is right. On a busy machine the writer may come too late,
+/// but not every time.
 #[test]
 fn a_half_written_file_is_read_again() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("pg_control");
     fs::copy(testdata("pg18/vector/pg_control"), &file).unwrap();
     let sound = fs::read(&file).unwrap();
-    poke(&file, 100, &[!sound[100]]);
-    let writer = std::thread::spawn({
-        let (file, byte) = (file.clone(), sound[100]);
-        move || {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            poke(&file, 100, &[byte]);
-        }
-    });
-    let scan = pgforensic::scan::control::scan_control(&file, None).unwrap();
-    writer.join().unwrap();
-    assert!(scan.detected.crc_is_right());
+    let read_while_written = |_| {
+        poke(&file, 100, &[!sound[100]]);
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                poke(&file, 100, &[sound[100]]);
+            });
+            start.wait();
+            let scan = pgforensic::scan::control::scan_control(&file, None).unwrap();
+            scan.detected.crc_is_right()
+        })
+    };
+    assert!((0..20).any(read_while_written));
 }
 
 #[test]

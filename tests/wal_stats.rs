@@ -336,7 +336,7 @@ fn live_statistics_and_full_pages() {
         compare_segments(server, wal.path());
         if server.major >= 16 {
             compare_full_pages(server, wal.path(), &[]);
-            compare_full_pages(server, wal.path(), &["-n", "500"]);
+            compare_full_pages(server, wal.path(), &["-n", "4000"]);
             compare_full_pages(server, wal.path(), &["-r", "Btree"]);
         }
     }
