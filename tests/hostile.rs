@@ -62,6 +62,17 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 
 /// Runs the binary with limits; fails on a panic, a signal, a time-out or an undocumented exit status.
 fn survives(directory: &Path, arguments: &[&str], what: &str) {
+    // 2 is wrong usage, but for a monitoring plugin it is "critical".
+    let last = if arguments.contains(&"nagios") { 2 } else { 1 };
+    survives_with(directory, arguments, what, last);
+}
+
+/// The same, for commands that refuse a directory without any WAL as wrong usage.
+fn survives_or_refuses(directory: &Path, arguments: &[&str], what: &str) {
+    survives_with(directory, arguments, what, 2);
+}
+
+fn survives_with(directory: &Path, arguments: &[&str], what: &str, last: i32) {
     let limited = format!("ulimit -v {ADDRESS_SPACE_KB}; exec \"$0\" \"$@\"");
     let mut child = Command::new("sh")
         .args(["-c", &limited, env!("CARGO_BIN_EXE_pgforensic")])
@@ -76,9 +87,8 @@ fn survives(directory: &Path, arguments: &[&str], what: &str) {
     let status = wait(&mut child).unwrap_or_else(|| panic!("{what}: {arguments:?} hangs"));
     let stderr = fs::read(directory.join("stderr")).unwrap();
     let stderr = String::from_utf8_lossy(&stderr);
-    // 2 is wrong usage, but for a monitoring plugin it is "critical".
-    let plugin = arguments.contains(&"nagios") && status.code() == Some(2);
-    assert!(plugin || matches!(status.code(), Some(0 | 1 | 3)), "{what}: {arguments:?}: {status}: {stderr}");
+    let known = status.code().is_some_and(|code| (0..=last).contains(&code) || code == 3);
+    assert!(known, "{what}: {arguments:?}: {status}: {stderr}");
     assert!(!stderr.contains("panicked"), "{what}: {arguments:?}: {stderr}");
 }
 
@@ -158,6 +168,16 @@ fn mutated_archives() {
             survives(scratch.path(), &["wal-gaps", archive], &what);
             survives(scratch.path(), &["wal-gaps", archive, "--deep", "--format", "json"], &what);
             survives(scratch.path(), &["wal-gaps", archive, "--names-only", "--format", "nagios"], &what);
+            for command in [
+                &["wal-dump", "-p", archive, "--save-fullpage=saved"][..],
+                &["wal-dump", "-p", archive, "-b", "--format", "json"],
+                &["wal-stats", "-p", archive, "--by", "record,relation,transaction,minute"],
+                &["wal-find", archive],
+                &["wal-find", archive, "--at", "0/900000"],
+            ] {
+                survives_or_refuses(scratch.path(), command, &what);
+            }
+            let _ = fs::remove_dir_all(scratch.path().join("saved"));
         }
     }
 }
@@ -217,5 +237,12 @@ fn hostile_directories() {
         &["scan-pages", "cluster/pg_wal", "--checksums"],
     ] {
         survives(scratch.path(), command, "hostile directories");
+    }
+    for command in [
+        &["wal-dump", "-p", "cluster/pg_wal"][..],
+        &["wal-stats", "-p", "cluster/base/5"],
+        &["wal-find", "cluster", "cluster/base"],
+    ] {
+        survives_or_refuses(scratch.path(), command, "hostile directories");
     }
 }

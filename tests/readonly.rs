@@ -60,6 +60,11 @@ const COMMANDS: &[&[&str]] = &[
     &["wal-gaps", "archive", "--deep", "--format", "json"],
     &["wal-gaps", "archive", "--names-only"],
     &["wal-gaps", "cluster", "archive"],
+    &["wal-dump", "-p", "cluster/pg_wal"],
+    &["wal-dump", "-p", "archive", "--format", "json"],
+    &["wal-stats", "-p", "archive", "--by", "relation,transaction,minute"],
+    &["wal-find", "archive"],
+    &["wal-find", "cluster", "archive", "--format", "json"],
 ];
 
 #[test]
