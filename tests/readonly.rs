@@ -47,12 +47,20 @@ fn snapshot(directory: &Path, into: &mut BTreeMap<PathBuf, State>) {
     }
 }
 
+/// A data directory whose pg_control is empty.
+fn lost_control_file(directory: &Path) {
+    unpack("archives/pg18-pg_wal.tar.zst", directory);
+    fs::write(directory.join("pg18-pg_wal/global/pg_control"), b"").unwrap();
+}
+
 /// Every examining command, over `cluster` and `archive`.
 const COMMANDS: &[&[&str]] = &[
     &["controldata", "cluster"],
     &["controldata", "cluster", "--format", "json"],
     &["controldata", "cluster", "--diff", "cluster"],
     &["controldata", "--file", "cluster/global/pg_control"],
+    &["controldata", "cluster", "--from-wal", "--archive", "archive"],
+    &["controldata", "pg18-pg_wal", "--archive", "archive"],
     &["scan-pages", "cluster", "--checksums"],
     &["scan-pages", "cluster", "--checksums", "--format", "json", "--all"],
     &["scan-pages", "cluster/base", "--checksums"],
@@ -72,6 +80,7 @@ fn no_command_changes_anything() {
     let scratch = cluster(18);
     unpack("archives/four-timelines.tar.zst", scratch.path());
     fs::rename(scratch.path().join("four-timelines"), scratch.path().join("archive")).unwrap();
+    lost_control_file(scratch.path());
     // Damage makes the commands look closer.
     common::apply_damage(&scratch.path().join("cluster"), &common::testdata_text("pg18/damage.tsv"));
     let mut before = BTreeMap::new();
@@ -100,6 +109,7 @@ fn works_on_a_read_only_copy() {
     let scratch = cluster(16);
     unpack("archives/four-timelines.tar.zst", scratch.path());
     fs::rename(scratch.path().join("four-timelines"), scratch.path().join("archive")).unwrap();
+    lost_control_file(scratch.path());
     let mut paths = BTreeMap::new();
     snapshot(scratch.path(), &mut paths);
     let set = |path: &Path, writable: bool| {

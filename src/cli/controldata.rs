@@ -1,21 +1,30 @@
 //! `pgforensic controldata`: standard output is what the major's own pg_controldata prints; what it means
 //! goes to standard error, the verdict first.
+//!
+//! Without a sound pg_control the WAL and the files around it are asked. What they prove goes to standard output where
+//! pg_controldata would print nothing, or where it was asked for; otherwise, behind the findings, to standard error.
 
+mod evidence;
 mod lines;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use self::evidence::Counts;
 use self::lines::{Context, Line};
 use super::{Common, Failure};
-use crate::check::control::{check_control, check_control_in_directory, control_verdict, diff_verdict};
+use crate::check::control::{
+    Evidence, Proof, check_against_wal, check_control, check_control_in_directory, check_evidence,
+    check_owner, control_verdict, diff_verdict, evidence_verdict,
+};
 use crate::check::directory::check_directory;
 use crate::finding::{Coverage, Finding, Findings, Place, ctl};
 use crate::format::control::{CONTROL_FILE_SIZE, Detected};
 use crate::pg::time::local_zone;
 use crate::pg::{Major, WalSegSize};
 use crate::report::{Cell, Fact, Format, Report, Section, Status, cell_text};
-use crate::scan::control::{ControlScan, Surroundings, find_history, scan_control};
+use crate::scan::control::{ControlScan, Surroundings, find_history, first_segments, scan_control};
+use crate::scan::control_wal::other_owner;
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
@@ -23,11 +32,16 @@ use crate::source::pgdata::DataDirectory;
 ///
 /// Standard output is byte for byte that of pg_controldata of the major that wrote the file; the verdict and
 /// findings go to standard error. The major is found in the bytes.
+///
+/// Where pg_control is missing, damaged or another cluster's, the WAL in pg_wal and in archives is read: the newest
+/// checkpoints, every field that something proves with its source, and the fields that nothing proves.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pgforensic controldata /var/lib/postgresql/data
   pgforensic controldata --file /tmp/copy-of-pg_control
   pgforensic controldata /data/primary --diff /data/standby
+  pgforensic controldata /data/lost --archive /archive    pg_control is gone: what proves its fields?
+  pgforensic controldata /data/primary --from-wal         does it agree with the WAL?
   pgforensic controldata --format json | jq .control.redo_wal_file")]
 pub(super) struct Arguments {
     /// The data directory
@@ -42,6 +56,12 @@ pub(super) struct Arguments {
     /// Compare with another data directory or control file: the same cluster, and which is ahead?
     #[arg(long, value_name = "OTHER")]
     diff: Option<PathBuf>,
+    /// Show what the WAL proves also where pg_control is sound, instead of pg_controldata's lines
+    #[arg(long, conflicts_with = "diff")]
+    from_wal: bool,
+    /// Read the WAL of this directory too, whether pg_control is sound or not; several are searched in this order
+    #[arg(long, value_name = "DIR", conflicts_with = "diff")]
+    archive: Vec<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -102,59 +122,90 @@ impl Arguments {
                 coverage.fail(&error.path, error.to_string());
             }
         }
-        let scan = match target.scan() {
-            Ok(scan) => scan,
-            Err(error) => return self.unreadable(target, error, findings, coverage),
+        let (scan, error) = match target.scan() {
+            Ok(scan) => (Some(scan), None),
+            // A file named by itself may be a typing error; in a data directory its absence is a finding.
+            Err(error) if target.directory.is_none() => return Err(error.into()),
+            Err(error) => (None, Some(error)),
         };
-        coverage.files += 1;
-        coverage.bytes += scan.bytes.len() as u64;
-        check_control(&scan, &mut findings);
-        if let Some((directory, facts)) = &target.directory {
-            check_control_in_directory(&scan, directory, facts, &mut findings);
-        }
-        let verdict = control_verdict(&scan, target.surroundings(), &findings);
-        let context = Context::new(&scan.detected, local_zone());
-        let sections = if scan.length == 0 { Vec::new() } else { vec![control_section(&scan, &context)] };
-        let report = self.report(vec![target.path.clone()], verdict, findings, coverage, sections);
-        match self.common.format {
-            Format::Text => {
-                report.print_assessment(&mut io::stderr().lock())?;
-                if scan.length > 0 {
-                    print_lines(&scan, &context, &mut io::stdout().lock())?;
+        let doubted = is_doubted(target, scan.as_ref(), &mut findings);
+        let mut verdict = match (&scan, &error) {
+            (Some(scan), _) => {
+                coverage.files += 1;
+                coverage.bytes += scan.bytes.len() as u64;
+                check_control(scan, &mut findings);
+                if let Some((directory, facts)) = &target.directory {
+                    check_control_in_directory(scan, directory, facts, &mut findings);
                 }
-                Ok(report.status(self.common.fail_on.into()))
+                control_verdict(scan, target.surroundings(), &findings)
             }
-            Format::Json | Format::Nagios => self.common.print(&report),
+            (None, Some(error)) => unreadable(target, error, &mut findings, &mut coverage).to_owned(),
+            (None, None) => String::new(),
+        };
+        let with_lines = scan.as_ref().filter(|scan| scan.length > 0);
+        let context = with_lines.map(|scan| Context::new(&scan.detected, local_zone()));
+        let shown = with_lines.zip(context.as_ref());
+        let mut sections: Vec<_> =
+            shown.map(|(scan, context)| control_section(scan, context)).into_iter().collect();
+        let own_sections = sections.len();
+        let asked = self.from_wal || !self.archive.is_empty();
+        if doubted && target.directory.is_some() || asked {
+            let more = self.prove(target, scan.as_ref(), &mut findings, &mut coverage, &mut sections);
+            verdict = format!("{verdict}; {more}");
         }
+        let report = self.report(vec![target.path.clone()], verdict, findings, coverage, sections);
+        if self.common.format != Format::Text {
+            return self.common.print(&report);
+        }
+        let status = report.status(self.common.fail_on.into());
+        report.print_assessment(&mut io::stderr().lock())?;
+        let evidence =
+            Report { sections: report.sections.into_iter().skip(own_sections).collect(), ..report };
+        match shown {
+            Some((scan, context)) if !asked => {
+                evidence.print_sections(&mut io::stderr().lock())?;
+                print_lines(scan, context, &mut io::stdout().lock())?;
+            }
+            _ => evidence.print_sections(&mut io::stdout().lock())?,
+        }
+        Ok(status)
     }
 
-    /// The file cannot be read: the one case without fields.
-    fn unreadable(
+    /// Asks the WAL and the files around, and says in a sentence what that gave.
+    fn prove(
         &self,
         target: &Target,
-        error: Error,
-        mut findings: Findings,
-        mut coverage: Coverage,
-    ) -> Result<Status, Failure> {
-        // A file named by itself may be a typing error; in a data directory its absence is a finding.
-        if target.directory.is_none() {
-            return Err(error.into());
+        scan: Option<&ControlScan>,
+        findings: &mut Findings,
+        coverage: &mut Coverage,
+        sections: &mut Vec<Section>,
+    ) -> String {
+        let directory = target.directory.as_ref().map(|(directory, facts)| (directory, facts));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let evidence = Evidence::gather(directory, &self.archive, scan, threads);
+        for (path, why) in &evidence.wal.unreadable {
+            coverage.fail(path, why);
         }
-        let verdict = if error.is_not_found() {
-            let finding = Finding::new(ctl::MISSING, Place::path(&target.path), error.to_string());
-            findings.push(finding.differs("file size in bytes", "no file", CONTROL_FILE_SIZE));
-            "pg_control is missing: no server can start on this data directory"
-        } else {
-            "pg_control cannot be read"
-        };
-        coverage.fail(&target.path, error.to_string());
-        let report =
-            self.report(vec![target.path.clone()], verdict.to_owned(), findings, coverage, Vec::new());
-        if self.common.format == Format::Text {
-            report.print_assessment(&mut io::stderr().lock())?;
-            return Ok(report.status(self.common.fail_on.into()));
+        for (path, why) in &evidence.wal.left_out {
+            coverage.skip(path, why);
         }
-        self.common.print(&report)
+        coverage.files += evidence.wal.segments as u64 + evidence.files.read.0;
+        coverage.bytes += evidence.wal.bytes_read + evidence.files.read.1;
+        let judgement = evidence.judge();
+        check_evidence(&evidence, &judgement, &target.path, findings);
+        let proof =
+            evidence.major().and_then(|major| Proof::of(&evidence, &judgement, major, evidence.abi()));
+        let live = target.surroundings().is_some_and(Surroundings::is_live);
+        if let (Some(scan), Some(proof)) = (scan, &proof)
+            && scan.detected.crc_is_right()
+        {
+            check_against_wal(scan, &evidence, proof, live, findings);
+        }
+        let detected = scan.filter(|scan| scan.length > 0).map(|scan| &scan.detected);
+        sections.extend(evidence::sections(&evidence, &judgement, proof.as_ref(), detected));
+        let Some(proof) = proof else { return "nothing says which major it was".to_owned() };
+        let counts = Counts::of(&proof);
+        evidence_verdict(&evidence, &judgement, counts.proved, counts.inferred, counts.all)
     }
 
     fn diff(&self, target: &Target, other: &Path) -> Result<Status, Failure> {
@@ -185,6 +236,33 @@ impl Arguments {
     ) -> Report {
         Report { command: "controldata", subject, verdict, findings, coverage, sections }
     }
+}
+
+/// Is there no sound pg_control, or is it another cluster's?
+fn is_doubted(target: &Target, scan: Option<&ControlScan>, findings: &mut Findings) -> bool {
+    let Some(scan) = scan.filter(|scan| scan.detected.crc_is_right()) else { return true };
+    let Some((directory, _)) = &target.directory else { return false };
+    let first = first_segments(&scan.detected).map(|(redo, _)| redo);
+    let id = scan.detected.control.system_identifier;
+    let Some(found) = other_owner(directory, id, first) else { return false };
+    check_owner(scan, found, &directory.join("pg_wal"), findings);
+    true
+}
+
+/// The file cannot be read: the one case without fields.
+fn unreadable(
+    target: &Target,
+    error: &Error,
+    findings: &mut Findings,
+    coverage: &mut Coverage,
+) -> &'static str {
+    coverage.fail(&target.path, error.to_string());
+    if !error.is_not_found() {
+        return "pg_control cannot be read";
+    }
+    let finding = Finding::new(ctl::MISSING, Place::path(&target.path), error.to_string());
+    findings.push(finding.differs("file size in bytes", "no file", CONTROL_FILE_SIZE));
+    "pg_control is missing: no server can start on this data directory"
 }
 
 fn control_section(scan: &ControlScan, context: &Context) -> Section {

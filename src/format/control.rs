@@ -216,6 +216,11 @@ impl DbState {
         })
     }
 
+    /// The number on disk.
+    pub fn number(self) -> i32 {
+        self as i32
+    }
+
     /// pg_controldata's words.
     pub fn name(self) -> &'static str {
         match self {

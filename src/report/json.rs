@@ -109,7 +109,8 @@ fn section_json(section: &Section) -> Option<(&'static str, Value)> {
             let object = facts.iter().map(|fact| (fact.key.to_owned(), cell_json(&fact.value)));
             Some((key, Value::Object(object.collect())))
         }
-        Section::Table { key, columns, rows, .. } => {
+        Section::Table { key, columns, rows, .. }
+        | Section::Records { key, fields: columns, records: rows, .. } => {
             let objects = rows.iter().map(|row| {
                 let pairs = columns.iter().zip(row);
                 Value::Object(pairs.map(|((key, _), cell)| ((*key).to_owned(), cell_json(cell))).collect())

@@ -137,6 +137,17 @@ pub enum Section {
         /// The rows; each as long as `columns`.
         rows: Vec<Vec<Cell>>,
     },
+    /// A few things with many values each: in JSON as a table, in text a column for each.
+    Records {
+        /// Key in JSON.
+        key: &'static str,
+        /// Heading in text.
+        heading: &'static str,
+        /// Key in JSON and heading in text of each value.
+        fields: Vec<(&'static str, &'static str)>,
+        /// The things; each as long as `fields`.
+        records: Vec<Vec<Cell>>,
+    },
     /// A picture for people of what a table says; not in JSON.
     Drawing {
         /// Heading in text.
@@ -236,5 +247,10 @@ impl Report {
     /// output has to be what a stock tool prints).
     pub fn print_assessment(&self, out: &mut dyn io::Write) -> io::Result<()> {
         text::print_assessment(self, out)
+    }
+
+    /// Prints the sections alone, as text: the other half.
+    pub fn print_sections(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        text::print_sections(self, out)
     }
 }

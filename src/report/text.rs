@@ -13,10 +13,12 @@ const NAMED_OMISSIONS: usize = 10;
 
 pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     print_verdict_and_findings(report, out)?;
-    for section in &report.sections {
-        print_section(section, out)?;
-    }
+    print_sections(report, out)?;
     print_coverage(&report.coverage, out)
+}
+
+pub(super) fn print_sections(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    report.sections.iter().try_for_each(|section| print_section(section, out))
 }
 
 pub(super) fn print_assessment(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -116,8 +118,7 @@ fn print_section(section: &Section, out: &mut dyn Write) -> io::Result<()> {
             if rows.is_empty() {
                 return writeln!(out, "  none");
             }
-            let mut table = Table::new();
-            table.load_style(presets::NOTHING);
+            let mut table = plain_table();
             table.set_header(columns.iter().map(|(_, heading)| *heading));
             for row in rows {
                 table.add_row(row.iter().map(|cell| escape(&cell_text(cell)).into_owned()));
@@ -128,9 +129,20 @@ fn print_section(section: &Section, out: &mut dyn Write) -> io::Result<()> {
                     column.set_cell_alignment(CellAlignment::Right);
                 }
             }
-            for line in table.lines() {
-                writeln!(out, " {}", line.trim_end())?;
+            print_table(&table, out)?;
+        }
+        Section::Records { heading, fields, records, .. } => {
+            writeln!(out, "\n{heading}")?;
+            if records.is_empty() {
+                return writeln!(out, "  none");
             }
+            let mut table = plain_table();
+            for (index, (_, name)) in fields.iter().enumerate() {
+                let values = records.iter().map(|record| record.get(index).map_or(String::new(), cell_text));
+                let values = values.map(|value| escape(&value).into_owned());
+                table.add_row(std::iter::once((*name).to_owned()).chain(values));
+            }
+            print_table(&table, out)?;
         }
         Section::Drawing { heading, lines } => {
             writeln!(out, "\n{heading}")?;
@@ -140,6 +152,16 @@ fn print_section(section: &Section, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn print_table(table: &Table, out: &mut dyn Write) -> io::Result<()> {
+    table.lines().try_for_each(|line| writeln!(out, " {}", line.trim_end()))
 }
 
 /// A value as people read it.

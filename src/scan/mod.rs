@@ -1,6 +1,8 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
 pub mod cluster;
 pub mod control;
+pub mod control_files;
+pub mod control_wal;
 pub mod pages;
 pub mod timeline;
 pub mod wal_archive;

@@ -2,7 +2,9 @@
 
 mod damage;
 mod diff;
+mod evidence;
 mod origin;
+mod proof;
 mod state;
 mod values;
 
@@ -13,6 +15,8 @@ use crate::scan::control::{ControlScan, Surroundings, first_segments};
 use crate::source::pgdata::DataDirectory;
 
 pub use diff::diff_verdict;
+pub use evidence::{Evidence, Judgement, check_against_wal, check_evidence, check_owner, evidence_verdict};
+pub use proof::{Confidence, Proof, without_proof};
 
 /// Where pgBackRest puts the checkpoint of a restored cluster.
 const PGBACKREST_CHECKPOINT: Lsn = Lsn(0xDEAD);
@@ -73,6 +77,7 @@ pub fn control_verdict(scan: &ControlScan, facts: Option<&Surroundings>, finding
     let state = state_sentence(detected, facts);
     // What outweighs the state, worst first.
     let outweighs = [
+        (ctl::CONTROL_OF_OTHER_CLUSTER, "; but the WAL beside it is another cluster's"),
         (ctl::FIRST_SEGMENT_MISSING, "; but that WAL segment is missing: the server will not start"),
         (ctl::UNKNOWN_VERSION, "; but no PostgreSQL from 10 to 19 writes this version number"),
         (ctl::PLANTED_CHECKPOINT, "; but the checkpoint is pgBackRest's 0/DEAD, which needs backup_label"),

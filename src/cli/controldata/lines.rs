@@ -17,7 +17,7 @@ pub(super) struct Line {
     /// The key in JSON.
     pub key: &'static str,
     /// The field it shows, as the layout names it; empty for what is no field.
-    field: &'static str,
+    pub field: &'static str,
     /// First and last major that print it.
     majors: (Major, Major),
     /// The value in both spellings.
@@ -41,11 +41,16 @@ impl Context {
         Context { major: detected.notation(), zone, there: there.collect() }
     }
 
-    fn lsn(&self, lsn: Lsn) -> Cell {
+    /// For a control file put together from what is known: its fields with a value.
+    pub(super) fn of_fields(major: Major, there: Vec<&'static str>, zone: TimeZone) -> Context {
+        Context { major, zone, there }
+    }
+
+    pub(super) fn lsn(&self, lsn: Lsn) -> Cell {
         Cell::Lsn(lsn, self.major)
     }
 
-    fn time(&self, seconds: i64) -> Cell {
+    pub(super) fn time(&self, seconds: i64) -> Cell {
         let typed = rfc3339(seconds).map_or(Cell::Number(seconds.into()), Cell::Text);
         spelled(typed, ctime(seconds, &self.zone))
     }

@@ -3,7 +3,7 @@
 codes! {
     MISSING = "CTL-001", Fatal, "could not open file \"global/pg_control\"",
         means "The control file is not there. No server starts without it: it says where the WAL that recovery needs begins.",
-        next "Do not run pg_resetwal: it would guess, and remove the WAL that proves the real values. Look for the file in lost+found and in a copy of the same state (a stopped standby or a snapshot of the same moment); else restore a backup. The checkpoint records in pg_wal hold most of its values.";
+        next "Copy the whole data directory first. Look for the file in lost+found and in a snapshot of the same moment. Else restore a backup: its own pg_control with its backup_label is sound, and the WAL replays from there. pg_resetwal is the last door, on a copy only: without the file it guesses (a new system identifier, transaction id 3, segments of 16 MB, settings of its own), and it removes the WAL that proves the real values. What the WAL and the files around prove is printed with its sources.";
     EMPTY = "CTL-002", Fatal, "could not read file \"global/pg_control\": read 0 bytes",
         means "The control file has no content, as after a full disk or a crash of the file system. The server refuses to start.",
         next "Keep a copy of the whole data directory as it is. Take the file from a backup or snapshot of the same state, or restore a backup; do not run pg_resetwal on the original.";
@@ -85,4 +85,28 @@ codes! {
     OTHER_FORMAT = "CTL-033", Warning, "formats differ",
         means "The two were made by different major versions or builds, so that files of one cannot be used with the other even where the system identifier is the same.",
         next "Use each with its own server only.";
+    NO_CHECKPOINT = "CTL-040", Fatal, "could not locate a valid checkpoint record in the WAL",
+        means "Neither pg_wal nor a given archive holds a checkpoint record that passes the server's tests. Nothing says where recovery has to start, nor which transaction ids, OIDs and multixacts were given out.",
+        next "Copy the data directory as it is. Look for the WAL: another volume behind the link pg_wal, the archive (--archive), a standby. With none of it restore a backup; pg_resetwal can make the server start, but what it starts on is not consistent.";
+    WAL_OF_OTHER_CLUSTER = "CTL-041", Damage, "WAL file is from different database system",
+        means "Segments of more than one cluster, major version or segment size lie together. Those of the others are left out: no value here comes from them. If they are most of pg_wal, the values shown may be those of the wrong cluster.",
+        next "Compare the system identifiers with that of a backup, a standby or backup_manifest, and find out who copied the segments here. Do not start a server before they are gone from the copy that you work on.";
+    NOT_RECOVERABLE = "CTL-042", Damage, "recovery from the newest checkpoint cannot reach the end of the WAL",
+        means "The record at which recovery starts is missing, or the WAL between it and its end is missing or broken. A pg_control with these values would let the server start recovery and stop at that place.",
+        next "Find the missing WAL first: an archive (--archive, wal-gaps), a standby, a .partial file. wal-dump shows the place. Else restore a backup from before it.";
+    CHECKPOINT_AHEAD = "CTL-043", Warning, "the newest checkpoint may be ahead of the data files",
+        means "A standby, a restored backup and a cluster that was just promoted hold WAL of a server whose data files were further than theirs. Recovery that starts at that checkpoint would leave out changes, without an error. The checkpoint that pg_control had is an older one.",
+        next "Do not write these values into a pg_control. With backup_label in place take pg_control from the same backup: it is usable, recovery starts where the label says. Rebuild a standby from its primary.";
+    CONTRADICTS_WAL = "CTL-044", Damage, "pg_control contradicts the WAL",
+        means "The CRC is right, but the WAL proves other values than the file has: the file is of another state of the cluster, or was edited.",
+        next "Find out where the file comes from (a copy put back, pg_resetwal, a restore). Do not start a server on it before that is known; compare with controldata --diff.";
+    OLDER_THAN_WAL = "CTL-045", Warning, "pg_control is older than the WAL",
+        means "The WAL holds a newer checkpoint than the one that pg_control names. On a standby that is normal: it is at its last restartpoint. A primary can crash between the two writes, but the time is short: more often an old copy of the file was put back. With the state \"in production\" recovery only starts earlier; with \"shut down\" the server takes its checkpoint for the end of the WAL, replays nothing and writes over all that follows.",
+        next "Do not start a server on a file that says \"shut down\". Look for the right file; the values that the WAL proves are beside those of the file.";
+    NAMED_CHECKPOINT_INVALID = "CTL-046", Fatal, "invalid checkpoint record",
+        means "The segment of the checkpoint that pg_control names is there, but no valid record is at that place. The server stops with a PANIC.",
+        next "Compare the segment with the archive's copy (wal-gaps, wal-dump). Do not run pg_resetwal.";
+    CONTROL_OF_OTHER_CLUSTER = "CTL-047", Fatal, "pg_control is from different database system",
+        means "The file is sound, but its system identifier is not that of the WAL beside it: one of the two was copied here from another cluster. The server finds no checkpoint record, or refuses the WAL.",
+        next "Find out which of the two belongs to the data files: the identifier is in each backup's manifest and in the WAL of the archive. Put the right file back from a backup or snapshot of the same state.";
 }

@@ -89,7 +89,16 @@ pub struct Archive {
 impl Archive {
     /// Adds the names in a directory that the user named: an archive, a data directory or a pg_wal.
     pub fn add(&mut self, path: &Path) -> Result<(), Error> {
-        let directory = recognise(path);
+        self.list(recognise(path))
+    }
+
+    /// Adds the pg_wal of a data directory, however little of a data directory it still is.
+    pub fn add_pg_wal(&mut self, root: &Path) -> Result<(), Error> {
+        let role = Role::PgWal { data_directory: Some(root.to_owned()) };
+        self.list(Directory { path: root.join("pg_wal"), role })
+    }
+
+    fn list(&mut self, directory: Directory) -> Result<(), Error> {
         let index = u16::try_from(self.directories.len()).unwrap_or(u16::MAX);
         let failed = |error| Error::at(&directory.path, "open directory")(error);
         for entry in std::fs::read_dir(&directory.path).map_err(failed)? {

@@ -31,6 +31,7 @@ mod xlog;
 
 pub use desc::{Desc, INVALIDATION_MESSAGE_SIZE};
 pub use transaction::{Origin, TransactionEnd};
+pub use xlog::{ControlRecord, ParameterChange};
 
 use crate::format::wal::record::Record;
 use crate::pg::Major;

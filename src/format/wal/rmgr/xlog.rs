@@ -149,26 +149,97 @@ fn checkpoint(record: &Record, desc: &mut Desc) -> Option<()> {
 }
 
 fn parameter_change(data: Data, desc: &mut Desc) -> Option<()> {
-    // 12 put max_wal_senders between the others.
-    let senders = desc.major() >= Major::V12;
-    let rest = if senders { 12 } else { 8 };
+    let settings = ParameterChange::read(data, desc.major())?;
     desc.lit("max_connections=");
-    desc.int("max_connections", data.i32(0)?);
+    desc.int("max_connections", settings.max_connections);
     desc.lit(" max_worker_processes=");
-    desc.int("max_worker_processes", data.i32(4)?);
-    if senders {
+    desc.int("max_worker_processes", settings.max_worker_processes);
+    if let Some(senders) = settings.max_wal_senders {
         desc.lit(" max_wal_senders=");
-        desc.int("max_wal_senders", data.i32(8)?);
+        desc.int("max_wal_senders", senders);
     }
     desc.lit(" max_prepared_xacts=");
-    desc.int("max_prepared_xacts", data.i32(rest)?);
+    desc.int("max_prepared_xacts", settings.max_prepared_xacts);
     desc.lit(" max_locks_per_xact=");
-    desc.int("max_locks_per_xact", data.i32(rest + 4)?);
+    desc.int("max_locks_per_xact", settings.max_locks_per_xact);
     desc.lit(" wal_level=");
-    desc.word("wal_level", wal_level(data.i32(rest + 8)?));
+    desc.word("wal_level", wal_level(settings.wal_level));
     desc.lit(" wal_log_hints=");
-    desc.flag("wal_log_hints", data.u8(rest + 12)? != 0, "on", "off");
+    desc.flag("wal_log_hints", settings.wal_log_hints != 0, "on", "off");
     desc.lit(" track_commit_timestamp=");
-    desc.flag("track_commit_timestamp", data.u8(rest + 13)? != 0, "on", "off");
+    desc.flag("track_commit_timestamp", settings.track_commit_timestamp != 0, "on", "off");
     Some(())
+}
+
+/// `xl_parameter_change`: the settings of a server at its start, where they differ from those in pg_control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ParameterChange {
+    pub max_connections: i32,
+    pub max_worker_processes: i32,
+    /// 12+.
+    pub max_wal_senders: Option<i32>,
+    pub max_prepared_xacts: i32,
+    pub max_locks_per_xact: i32,
+    pub wal_level: i32,
+    pub wal_log_hints: u8,
+    pub track_commit_timestamp: u8,
+}
+
+impl ParameterChange {
+    fn read(data: Data, major: Major) -> Option<ParameterChange> {
+        // 12 put max_wal_senders between the others.
+        let senders = major >= Major::V12;
+        let rest = if senders { 12 } else { 8 };
+        Some(ParameterChange {
+            max_connections: data.i32(0)?,
+            max_worker_processes: data.i32(4)?,
+            max_wal_senders: if senders { Some(data.i32(8)?) } else { None },
+            max_prepared_xacts: data.i32(rest)?,
+            max_locks_per_xact: data.i32(rest + 4)?,
+            wal_level: data.i32(rest + 8)?,
+            wal_log_hints: data.u8(rest + 12)?,
+            track_commit_timestamp: data.u8(rest + 13)?,
+        })
+    }
+}
+
+/// What a record says of the contents of pg_control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlRecord {
+    /// CHECKPOINT_SHUTDOWN and CHECKPOINT_ONLINE.
+    Checkpoint {
+        /// The server was stopping, or recovery ended.
+        shutdown: bool,
+        /// Its body.
+        body: Box<CheckPoint>,
+    },
+    /// NEXTOID: OIDs up to this one are taken.
+    NextOid(u32),
+    /// PARAMETER_CHANGE.
+    Settings(ParameterChange),
+    /// END_OF_RECOVERY, of a promotion that left its checkpoint for later.
+    EndOfRecovery,
+}
+
+impl ControlRecord {
+    /// Reads a record of this resource manager; a checkpoint only if it has the size that the server asks for.
+    pub fn read(record: &Record) -> Option<ControlRecord> {
+        let data = record.main();
+        Some(match record.header.op() {
+            0x00 | 0x10 => {
+                let abi = if record.data.big_endian { Abi::BIG_64 } else { Abi::LITTLE_64 };
+                let mut reader = Reader::new(data.bytes, abi);
+                let body = Box::new(CheckPoint::read(&mut reader, record.major).ok()?);
+                if reader.offset() != data.len() {
+                    return None;
+                }
+                ControlRecord::Checkpoint { shutdown: record.header.op() == 0x00, body }
+            }
+            0x30 => ControlRecord::NextOid(data.u32(0)?),
+            0x60 => ControlRecord::Settings(ParameterChange::read(data, record.major)?),
+            0x90 => ControlRecord::EndOfRecovery,
+            _ => return None,
+        })
+    }
 }
