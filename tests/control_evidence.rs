@@ -334,6 +334,13 @@ fn hostile_pg_wal() {
         fs::write(segments.iter().min().unwrap(), &bytes).unwrap();
         let _ = run().codes();
     }
+    // The last segment that there can be.
+    let mut bytes = sound.clone();
+    bytes[8..16].copy_from_slice(&(u64::MAX << 20).to_le_bytes());
+    let last = pg_wal.join("00000001FFFFFFFF00000FFF");
+    fs::write(&last, &bytes).unwrap();
+    let _ = run().codes();
+    fs::remove_file(last).unwrap();
     for path in &segments {
         fs::write(path, vec![0xD1; 1 << 20]).unwrap();
     }

@@ -234,7 +234,12 @@ pub fn gather(
     evidence.unreadable.append(&mut wal.unreadable);
     evidence.segments = wal.files.len();
     evidence.bytes_read = wal.bytes_read;
-    evidence.owners = owners(&wal);
+    let own = directory.map(|directory| directory.join("pg_wal"));
+    let is_own = |wal: &WalArchive, file: &SegmentFile| {
+        // Another server's pg_wal, given as an archive, is as good as one.
+        own.is_some() && wal.archive.directory(&file.entry).map(|directory| &directory.path) == own.as_ref()
+    };
+    evidence.owners = owners(&wal, &is_own);
     let Some(owner) = choose(&evidence.owners, witness) else { return evidence };
     evidence.owner = Some(owner);
     wal.identity = Identity {
@@ -244,7 +249,7 @@ pub fn gather(
         major: Some(owner.major),
     };
     let Some(kind) = kind(&wal, owner) else { return evidence };
-    let usable = leave_out(&mut wal, &mut evidence);
+    let usable = leave_out(&mut wal, &mut evidence, &is_own);
     for (index, timeline) in usable.iter().take(MAX_TIMELINES).enumerate() {
         let chain = read_chain(&wal.archive, kind, *timeline, index == 0, threads, &mut evidence.unreadable);
         evidence.chains.extend(chain);
@@ -253,16 +258,18 @@ pub fn gather(
     evidence
 }
 
+/// Does a segment lie in the data directory's own pg_wal?
+type IsOwn<'a> = dyn Fn(&WalArchive, &SegmentFile) -> bool + 'a;
+
 /// Whose the segments are.
-fn owners(wal: &WalArchive) -> BTreeMap<Owner, Votes> {
+fn owners(wal: &WalArchive, is_own: &IsOwn) -> BTreeMap<Owner, Votes> {
     let mut owners: BTreeMap<Owner, Votes> = BTreeMap::new();
     for file in &wal.files {
         let Some(owner) = owner_of(file) else { continue };
         let votes = owners
             .entry(owner)
             .or_insert_with(|| Votes { example: wal.archive.segment_path(&file.entry), ..Votes::default() });
-        let in_pg_wal = wal.archive.in_pg_wal(&file.entry);
-        *(if in_pg_wal { &mut votes.in_pg_wal } else { &mut votes.archived }) += 1;
+        *(if is_own(wal, file) { &mut votes.in_pg_wal } else { &mut votes.archived }) += 1;
     }
     owners
 }
@@ -291,7 +298,7 @@ fn kind(wal: &WalArchive, owner: Owner) -> Option<WalKind> {
 
 /// Takes out what is not this cluster's WAL at its place. Returns the timelines to read: the newest one that pg_wal
 /// holds WAL of, then all others, newest first.
-fn leave_out(wal: &mut WalArchive, evidence: &mut WalEvidence) -> Vec<TimelineId> {
+fn leave_out(wal: &mut WalArchive, evidence: &mut WalEvidence, is_own: &IsOwn) -> Vec<TimelineId> {
     let mut keep = BTreeSet::new();
     let (mut own, mut archived) = (BTreeSet::new(), BTreeSet::new());
     for (index, file) in wal.files.iter().enumerate() {
@@ -310,7 +317,7 @@ fn leave_out(wal: &mut WalArchive, evidence: &mut WalEvidence) -> Vec<TimelineId
         }
         keep.insert(index);
         if file.content.is_some() && !unwritten {
-            let timelines = if wal.archive.in_pg_wal(&file.entry) { &mut own } else { &mut archived };
+            let timelines = if is_own(wal, file) { &mut own } else { &mut archived };
             timelines.insert(file.entry.name.timeline);
         }
     }

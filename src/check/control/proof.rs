@@ -471,7 +471,7 @@ pub fn without_proof(field: &str) -> (&'static str, &'static str) {
             "the server refuses all of the WAL; backups and standbys do not fit",
         ),
         "state" => (
-            "a server that was started and wrote nothing leaves no trace",
+            "held nowhere else; a server that was started and wrote nothing leaves no trace",
             "\"shut down\" where it was not: nothing is replayed, changes are silently lost; \"in production\" is safe",
         ),
         "time" => ("held nowhere else", "nothing: it is shown in the server's log"),
