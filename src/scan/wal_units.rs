@@ -283,7 +283,11 @@ impl WalFiles {
         for entry in &archive.segments {
             let name = entry.name;
             let packing = archive.packing(entry);
-            let Some(segno) = name.segno(size).filter(|_| !packing.foreign) else { continue };
+            // Behind the last segment that there can be positions would begin again at 0; no server gets there.
+            let last = size.segno(Lsn(u64::MAX));
+            let Some(segno) = name.segno(size).filter(|segno| !packing.foreign && *segno < last) else {
+                continue;
+            };
             let Some(span) = lineage.iter().find(|span| span.timeline == name.timeline) else { continue };
             // An ancestor may have gone on by itself behind the point where its child left it.
             if segno < size.segno(span.begin) || span.end.is_some_and(|end| segno > size.segno_before(end)) {
