@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use common::{
     MAJORS, cluster, is_root, json, pgforensic, pgforensic_command, poke, servers, testdata, testdata_text,
 };
-use pgforensic::format::control::{Layout, crc32c, detect};
+use pgforensic::format::control::{Layout, detect};
+use pgforensic::format::crc32c::crc32c;
 use pgforensic::format::reader::Abi;
 use pgforensic::pg::Major;
 

@@ -12,7 +12,8 @@ use std::process::Command;
 use common::{
     MAJORS, Server, cluster, is_root, json, pgforensic, poke, servers, testdata, testdata_text, unpack,
 };
-use pgforensic::format::control::{crc32c, detect};
+use pgforensic::format::control::detect;
+use pgforensic::format::crc32c::crc32c;
 use serde_json::Value;
 
 /// What a run without pg_control says, as JSON and as text.

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::wal::{PAGE, Segment};
 use common::{Server, json, pgforensic, servers};
 use serde_json::Value;
 
@@ -103,6 +104,109 @@ fn live_recovery_stops_where_we_say() {
     }
 }
 
+/// A damage to a copy of an archive with these segments.
+type Damage = fn(&Path, &[String]);
+
+/// Changes one bit of a record in the middle of a segment: of its data, or of its header at an offset.
+fn flip(archive: &Path, name: &str, offset_in_record: usize) {
+    let path = archive.join(name);
+    let major = pgforensic::pg::Major::V15;
+    let mut segment = Segment { major, bytes: fs::read(&path).unwrap() };
+    let (whole, _) = segment.records();
+    let at = whole[whole.len() / 2] + offset_in_record;
+    segment.bytes[at] ^= 2;
+    fs::write(&path, &segment.bytes).unwrap();
+}
+
+const DAMAGES: [(&str, Damage); 7] = [
+    ("nothing", |_, _| {}),
+    ("data", |archive, names| flip(archive, &names[names.len() - 3], 26)),
+    ("prev", |archive, names| flip(archive, &names[names.len() - 3], 8)),
+    ("ignored", |archive, names| {
+        // Behind the switch with which the last segment ends.
+        let path = archive.join(names.last().unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.len();
+        bytes[end - 1000..].fill(0x55);
+        fs::write(&path, bytes).unwrap();
+    }),
+    ("zeros", |archive, names| {
+        let path = archive.join(&names[names.len() - 3]);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20 * PAGE..24 * PAGE].fill(0);
+        fs::write(&path, bytes).unwrap();
+    }),
+    ("renamed", |archive, names| {
+        let (one, two) = (archive.join(&names[names.len() - 3]), archive.join(&names[names.len() - 2]));
+        fs::rename(&one, archive.join("x")).unwrap();
+        fs::rename(&two, &one).unwrap();
+        fs::rename(archive.join("x"), &two).unwrap();
+    }),
+    ("gone", |archive, names| fs::remove_file(archive.join(&names[names.len() - 3])).unwrap()),
+];
+
+/// The server's end of recovery and ours: the last record, its end, the time of the last transaction, and why.
+fn deep_says_where_the_server_ends(scene: &Scene) {
+    let (major, directory) = (scene.server.major, scene.directory);
+    for (what, damage) in DAMAGES {
+        let (archive, data) = (format!("deep_{what}"), format!("data_{what}"));
+        shell(directory, &format!("cp -a alone {archive}"));
+        let names = segments(&directory.join(&archive));
+        damage(&directory.join(&archive), &names);
+        shell(directory, &format!("chmod -R a+r {archive}"));
+        let report = wal_gaps(directory, &[&archive, "--deep"]);
+        let what = format!("{major} {what}");
+        let reach = &report["reach"];
+        let (stop, why) = (reach["stop"].as_str().unwrap(), reach["why"].as_str().unwrap());
+        if what.ends_with("nothing") || what.ends_with("ignored") {
+            assert_whole(&report, &what);
+            assert_eq!(stop, "end_of_files", "{what}: {report:#}");
+        } else {
+            assert_eq!(report["level"], "FAILURE", "{what}: {report:#}");
+            assert!(reach["beyond_bytes"].as_u64().unwrap() > 0, "{what}: {report:#}");
+        }
+        scene.restore(&data, &archive, "");
+        append(&directory.join(&data).join("postgresql.conf"), "archive_mode = off\n");
+        let log_path = directory.join("server.log");
+        let before = fs::metadata(&log_path).map_or(0, |log| log.len()) as usize;
+        scene.server.start(directory, &data);
+        scene.out_of_recovery();
+        scene.server.stop(directory, &data, "fast");
+        let log = String::from_utf8_lossy(&fs::read(&log_path).unwrap()[before..]).into_owned();
+        let after = |text: &str| {
+            let found = log.split(text).nth(1).unwrap_or_else(|| panic!("{what}: no \"{text}\" in {log}"));
+            found.lines().next().unwrap().trim().to_owned()
+        };
+        let position = |text: &str| text.parse::<pgforensic::pg::Lsn>().unwrap();
+        let redo_done = after("redo done at ");
+        let redo_done = position(redo_done.split_whitespace().next().unwrap());
+        assert_eq!(position(reach["last_record"].as_str().unwrap()), redo_done, "{what}: {report:#}\n{log}");
+        let history = directory.join(&data).join("pg_wal/00000002.history");
+        let history = fs::read_to_string(history).unwrap();
+        let switch = position(history.split_whitespace().nth(1).unwrap());
+        assert_eq!(position(reach["lsn"].as_str().unwrap()), switch, "{what}: {report:#}\n{log}");
+        // "2026-11-21 00:18:42.542057+00": the server leaves zeros at the end out.
+        let theirs = after("last completed transaction was at log time ");
+        let theirs: jiff::Timestamp = theirs.parse().unwrap();
+        let ours: jiff::Timestamp = reach["time"].as_str().unwrap().parse().unwrap();
+        assert_eq!(ours, theirs, "{what}: {report:#}");
+        // Some majors say nothing of a bad page header.
+        if what.ends_with("data") || what.ends_with("prev") {
+            assert!(log.contains(why), "{what}: {why}\n{log}");
+        }
+        shell(directory, &format!("rm -rf {archive} {data}"));
+    }
+}
+
+/// The names of the segments in a directory, in order.
+fn segments(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.len() == 24).collect();
+    names.sort();
+    names
+}
+
 fn one_server(scene: &Scene) {
     let (server, directory) = (scene.server, scene.directory);
     let major = server.major;
@@ -131,11 +235,13 @@ fn one_server(scene: &Scene) {
     let rows = (size / 600) as u32;
     scene.fill(rows * 2);
     scene.sql("select pg_create_restore_point('half_way')");
-    scene.fill(rows * 4);
+    (0..8).for_each(|_| scene.fill(rows / 2));
     let last = scene.sql("select pg_walfile_name(pg_switch_wal())");
     wait_for("the archiver", || archive.join(&last).exists());
     server.stop(directory, "primary", "fast");
     shell(directory, "cp -a archive alone");
+
+    deep_says_where_the_server_ends(scene);
 
     // The archive as it is.
     for depth in [&[][..], &["--deep"], &["--names-only"]] {
@@ -175,12 +281,7 @@ fn one_server(scene: &Scene) {
     let ranges = report["ranges"].as_array().unwrap();
     assert_eq!(ranges.len(), 1, "{major}: {report:#}");
     let middle = {
-        let mut names: Vec<_> = fs::read_dir(directory.join("alone"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.len() == 24)
-            .collect();
-        names.sort();
+        let names = segments(&directory.join("alone"));
         names[names.len() - 2].clone()
     };
     fs::rename(directory.join("alone").join(&middle), directory.join("taken")).unwrap();

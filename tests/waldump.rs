@@ -18,7 +18,7 @@ use common::{pgforensic, pgforensic_command, testdata};
 use pgforensic::format::reader::Abi;
 use pgforensic::pg::{Lsn, Major, SegNo, TimelineId, WalFileName, WalSegSize};
 use pgforensic::scan::wal_units::{SegmentSource, WalFiles};
-use pgforensic::scan::wal_walk::{Item, WalKind};
+use pgforensic::scan::wal_walk::{Item, Visitor, WalKind};
 
 const WITH_TOOL: [u32; 8] = [11, 13, 14, 15, 16, 17, 18, 19];
 
@@ -128,6 +128,20 @@ fn files(major: Major, segments: &[(SegNo, Vec<u8>)]) -> WalFiles {
     WalFiles { kind: WalKind { major, abi: Abi::LITTLE_64, size, system_id: None }, segments }
 }
 
+/// The records of a unit, and how many bytes are lost in it.
+struct Found(Vec<(Lsn, Vec<u8>)>, u64);
+
+impl Visitor for Found {
+    fn visit(&mut self, item: Item) -> bool {
+        match item {
+            Item::Record { record, .. } => self.0.push((record.lsn, record.data.bytes.to_vec())),
+            Item::Aborted { .. } => {}
+            Item::Lost { from, to, .. } => self.1 += to.0 - from.0,
+        }
+        true
+    }
+}
+
 /// The valid records, and how many bytes were said to be lost.
 fn records(files: &WalFiles) -> (BTreeMap<Lsn, Vec<u8>>, u64) {
     let segno = *files.segments.keys().next().unwrap();
@@ -138,18 +152,7 @@ fn records(files: &WalFiles) -> (BTreeMap<Lsn, Vec<u8>>, u64) {
         end,
         1,
         true,
-        |run| {
-            let mut found = (Vec::new(), 0);
-            let end = run(&mut |item| {
-                match item {
-                    Item::Record { lsn, bytes, .. } => found.0.push((lsn, bytes.to_vec())),
-                    Item::Aborted { .. } => {}
-                    Item::Lost { from, to, .. } => found.1 += to.0 - from.0,
-                }
-                true
-            });
-            (found, end)
-        },
+        || Found(Vec::new(), 0),
         |unit| {
             all.extend(unit.result.0);
             lost += unit.result.1 + unit.gap.map_or(0, |gap| gap.to.0 - gap.from.0);

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::wal_reach::{beyond_text, moment_text};
 use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
 use crate::format::wal::page_header::HeaderFault;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
-use crate::scan::timeline::Way;
+use crate::scan::timeline::{Hole, Way};
 use crate::scan::wal_archive::{SegmentFault, SegmentFile, SizeSource, StreamFault};
-use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, is_on};
+use crate::scan::wal_chains::Stop;
+use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, Reach, is_on};
 use crate::source::archive::name::{ArchiveName, OtherName, classify};
 use crate::source::compressed::Compression;
 
@@ -52,7 +54,7 @@ fn check_presence(picture: &Picture, findings: &mut Findings) {
 }
 
 /// Is one of the costs borne on the way to where the user will want to go?
-fn severity_of(costs: &[Cost], targets: &[TimelineId]) -> Severity {
+pub(super) fn severity_of(costs: &[Cost], targets: &[TimelineId]) -> Severity {
     let matters = |cost: &Cost| targets.contains(&cost.target) && !cost.before_backups;
     if costs.iter().any(matters) { Severity::Damage } else { Severity::Warning }
 }
@@ -88,13 +90,24 @@ fn bytes_text(segments: u64, size: u64) -> String {
 }
 
 /// What a gap means for each timeline behind it.
-fn with_costs(mut finding: Finding, costs: &[Cost]) -> Finding {
+pub(super) fn with_costs(mut finding: Finding, costs: &[Cost]) -> Finding {
     for cost in costs.iter().take(SPELLED_OUT) {
         let note = if cost.before_backups { "; every backup known here starts behind it" } else { "" };
-        let lost = match cost.later {
-            0 => format!("nothing up to {} can be reached", cost.resumes),
-            1 => format!("1 later segment, from {} on, cannot be reached", cost.resumes),
-            later => format!("{later} later segments, from {} on, cannot be reached", cost.resumes),
+        let lost = match (cost.rest, cost.later) {
+            (false, 0) if cost.resumes <= cost.end => "nothing valid follows".to_owned(),
+            (false, 0) => format!("nothing up to {} can be reached", cost.resumes),
+            (false, 1) => format!("1 later segment, from {} on, cannot be reached", cost.resumes),
+            (false, later) => format!("{later} later segments, from {} on, cannot be reached", cost.resumes),
+            (true, 0) => format!("the rest of it, from {} on, cannot be reached", cost.resumes),
+            (true, 1) => {
+                format!("the rest of it and 1 later segment, from {} on, cannot be reached", cost.resumes)
+            }
+            (true, later) => {
+                format!(
+                    "the rest of it and {later} later segments, from {} on, cannot be reached",
+                    cost.resumes
+                )
+            }
         };
         let text = format!("timeline {}: ends at {} in {}; {lost}{note}", cost.target, cost.end, cost.last);
         finding = finding.measured("recovery from before it to", text);
@@ -249,19 +262,6 @@ fn segment_finding(picture: &Picture, file: &SegmentFile, fault: &SegmentFault) 
         SegmentFault::Stream(StreamFault::TooLong { limit }) => {
             new(arc::BOMB, format!("{name} holds more than {limit} bytes"))
         }
-        SegmentFault::Pages(pages) => {
-            let start = picture.wal.start(file.entry.name).unwrap_or(Lsn::INVALID);
-            let at = Lsn(start.0.saturating_add(pages.sound));
-            let what = pages.then.map(|fault| fault.to_string()).unwrap_or_default();
-            let text = format!("{what} in WAL segment {name}, LSN {at}, offset {}", pages.sound);
-            let mut finding = new(arc::BAD_PAGES, text).measured("sound bytes before it", pages.sound);
-            finding.at = Place::bytes(&path, pages.sound, size.bytes().saturating_sub(pages.sound));
-            finding.at.lsn = Some(at);
-            match pages.again {
-                Some(again) => finding.measured("sound pages again from offset", again),
-                None => finding,
-            }
-        }
     }
 }
 
@@ -270,11 +270,8 @@ fn layers_text(layers: &[Compression]) -> String {
 }
 
 fn check_backups(picture: &Picture, findings: &mut Findings) {
-    let ways: BTreeMap<TimelineId, Way> = picture
-        .backups
-        .iter()
-        .map(|backup| (backup.timeline, picture.timelines.way(backup.timeline)))
-        .collect();
+    let ways: BTreeMap<TimelineId, Way> =
+        picture.backups.iter().map(|backup| (backup.timeline, picture.way(backup.timeline))).collect();
     let newest = picture.backups.iter().map(|backup| backup.start).max();
     for backup in &picture.backups {
         let Some(way) = ways.get(&backup.timeline) else { continue };
@@ -480,40 +477,74 @@ fn check_only_in_pg_wal(picture: &Picture, findings: &mut Findings) {
 pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: bool) -> String {
     let Some(target) = target else { return "there is no WAL segment that recovery can use".to_owned() };
     let called = if latest { format!("timeline {target} (latest)") } else { format!("timeline {target}") };
-    let way = picture.timelines.way(target);
-    let Some((index, stretch)) = way.from(picture.start_of(&way)) else {
+    let way = picture.way(target);
+    let start = picture.start_of(&way);
+    let Some((index, stretch)) = way.from(start) else {
         return format!("there is no usable WAL for {called}");
     };
     let known = picture.backups.iter().any(|backup| is_on(&way, backup));
     let none_whole = known && restorable_backups(picture, &way).is_empty();
     let backups = if none_whole { "no backup known here has its WAL whole; " } else { "" };
-    let reach = match way.holes.get(index) {
-        None => format!(
+    let reach = picture.reach(&way, start);
+    let moment = reach.as_ref().and_then(|reach| reach.chain.moment());
+    let moment = moment.map(|moment| format!(", last {}", moment_text(&moment))).unwrap_or_default();
+    let text = match (stop_text(picture, &way, index, reach.as_ref()), &reach) {
+        (None, None) => format!(
             "WAL for {called} is whole from {} on: recovery reaches {} at most, in {}",
             stretch.first, stretch.end, stretch.last
         ),
-        Some(hole) => {
-            let count: u64 = hole.missing.iter().map(|missing| missing.run.count()).sum();
-            let first = hole.missing.first();
-            let first = first.map(|missing| picture.timelines.name(missing.timeline, missing.run.first));
-            let bad = first.and_then(|first| bad_file(picture, first));
-            let how = match bad {
-                Some((_, fault)) if is_wrong_size(fault) => "with FATAL",
-                _ => "without an error",
-            };
-            let why = match (bad, first, count) {
-                (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
-                (None, Some(first), _) if picture.files_named(first).any(|file| file.unreadable) => {
-                    format!("segment {first} could not be read")
-                }
-                (None, Some(first), 1) => format!("segment {first} is missing"),
-                (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
-                (None, None, _) => "nothing follows".to_owned(),
-            };
-            format!("recovery to {called} ends in {} at {}, {how}: {why}", stretch.last, stretch.end)
+        (None, Some(_)) => format!(
+            "every record for {called} is valid from {} on: recovery reaches {} in {}{moment}",
+            stretch.first, stretch.end, stretch.last
+        ),
+        (Some((how, why)), _) => {
+            let beyond = reach.as_ref().map(beyond_text).filter(|text| !text.is_empty());
+            let beyond = beyond.map(|text| format!("; {text}")).unwrap_or_default();
+            format!(
+                "recovery to {called} ends in {} at {}{moment}, {how}: {why}{beyond}",
+                stretch.last, stretch.end
+            )
         }
     };
-    format!("{backups}{reach}")
+    format!("{backups}{text}")
+}
+
+/// How the server ends behind a stretch of the way, and why; none if it ends as WAL does.
+pub fn stop_text(
+    picture: &Picture,
+    way: &Way,
+    index: usize,
+    reach: Option<&Reach>,
+) -> Option<(&'static str, String)> {
+    match way.holes.get(index) {
+        Some(hole) if !hole.missing.is_empty() => Some(hole_text(picture, hole)),
+        _ => {
+            let broken = reach.filter(|reach| !matches!(reach.chain.stop, Stop::Normal(_)))?;
+            Some(("without an error", broken.chain.why.clone()))
+        }
+    }
+}
+
+/// How the server ends at a hole, and why there is one.
+fn hole_text(picture: &Picture, hole: &Hole) -> (&'static str, String) {
+    let count: u64 = hole.missing.iter().map(|missing| missing.run.count()).sum();
+    let first = hole.missing.first();
+    let first = first.map(|missing| picture.timelines.name(missing.timeline, missing.run.first));
+    let bad = first.and_then(|first| bad_file(picture, first));
+    let how = match bad {
+        Some((_, fault)) if is_wrong_size(fault) => "with FATAL",
+        _ => "without an error",
+    };
+    let why = match (bad, first, count) {
+        (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
+        (None, Some(first), _) if picture.files_named(first).any(|file| file.unreadable) => {
+            format!("segment {first} could not be read")
+        }
+        (None, Some(first), 1) => format!("segment {first} is missing"),
+        (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
+        (None, None, _) => "nothing follows".to_owned(),
+    };
+    (how, why)
 }
 
 /// A file of this name that is of no use, and why.

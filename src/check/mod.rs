@@ -7,4 +7,5 @@ pub mod page_damage;
 pub mod recovery_target;
 pub mod timelines;
 pub mod wal_find;
+pub mod wal_reach;
 pub mod wal_records;

@@ -22,7 +22,6 @@ use super::wal_stats::{Rows, print_stats};
 use super::{FailOn, Failure};
 use crate::check::wal_records::{end_finding, loss_finding};
 use crate::finding::{Coverage, Findings};
-use crate::format::reader::Data;
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::RMGRS;
 use crate::format::wal::waldump::push_line;
@@ -30,8 +29,8 @@ use crate::pg::time::local_zone;
 use crate::pg::{Lsn, Major};
 use crate::report::{Report, Status};
 use crate::scan::wal_end::normal_end;
-use crate::scan::wal_units::{Loss, Run, WalFiles, Walked};
-use crate::scan::wal_walk::{Item, WalFault, WalkEnd};
+use crate::scan::wal_units::{Loss, WalFiles, Walked};
+use crate::scan::wal_walk::{Item, Visitor, WalFault, WalkEnd};
 
 /// Show the records of the WAL as the major's own pg_waldump does
 ///
@@ -94,13 +93,17 @@ struct Printer<'a> {
     files: &'a WalFiles,
     zone: TimeZone,
     filtered: bool,
+    limit: Option<u64>,
+    /// Nothing is asked for but whether the records are valid.
+    only_counts: bool,
     saver: Option<&'a Saver<'a>>,
     /// Memory that was written out and can be filled again.
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
 /// What a thread made of one unit.
-struct Printed {
+struct Printed<'p> {
+    printer: &'p Printer<'p>,
     text: Vec<u8>,
     /// Where the text of each record ends; only if records are counted.
     ends: Vec<usize>,
@@ -235,29 +238,38 @@ impl Arguments {
         out: &mut impl Write,
     ) -> Result<Walked, Failure> {
         let Selected { files, start, end, .. } = selected;
+        let (filtered, limit) = (self.filters.any(), self.selection.limit.filter(|limit| *limit > 0));
         let printer = Printer {
             arguments: self,
             files,
             zone: local_zone(),
-            filtered: self.filters.any(),
+            filtered,
+            limit,
+            only_counts: self.quiet && !filtered && saver.is_none() && limit.is_none(),
             saver,
             spare: Mutex::new(Vec::new()),
         };
         let mut failure = None;
-        let work = |run: &mut Run| printer.unit(run);
         let threads = if saver.is_some_and(Saver::counts) { 1 } else { self.selection.threads() };
-        let walked = files.walk(*start, *end, threads, !self.strict, work, |unit| {
-            let mut printed = unit.result;
-            let written = self.write_unit(&printer, &mut printed, unit.gap, total, out);
-            printer.give_back(printed.text);
-            match written {
-                Ok(()) => !total.enough,
-                Err(error) => {
-                    failure = Some(error);
-                    false
+        let walked = files.walk(
+            *start,
+            *end,
+            threads,
+            !self.strict,
+            || printer.unit(),
+            |unit| {
+                let mut printed = unit.result;
+                let written = self.write_unit(&printer, &mut printed, unit.gap, total, out);
+                printer.give_back(printed.text);
+                match written {
+                    Ok(()) => !total.enough,
+                    Err(error) => {
+                        failure = Some(error);
+                        false
+                    }
                 }
-            }
-        });
+            },
+        );
         failure.map_or(Ok(walked), |error| Err(error.into()))
     }
 
@@ -277,8 +289,7 @@ impl Arguments {
             }
             total.losses.push(gap);
         }
-        let limit = self.selection.limit.filter(|limit| *limit > 0);
-        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(total.shown));
+        let left = printer.limit.map_or(u64::MAX, |limit| limit.saturating_sub(total.shown));
         if printed.shown >= left {
             // No more than what was asked for, and no more than what was seen by then.
             total.enough = true;
@@ -343,53 +354,71 @@ impl Arguments {
     }
 }
 
-impl Printer<'_> {
-    /// The text of one unit.
-    fn unit(&self, run: &mut Run) -> (Printed, WalkEnd) {
-        let arguments = self.arguments;
-        let limit = arguments.selection.limit.filter(|limit| *limit > 0);
-        let text = self.spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-        let mut printed =
-            Printed { text, ends: Vec::new(), records: 0, first: None, shown: 0, losses: Vec::new() };
-        let end = run(&mut |item| {
-            match item {
-                Item::Record { lsn, end, header, bytes, parts } => {
-                    printed.records += 1;
-                    printed.first.get_or_insert(lsn);
-                    if self.filtered && !arguments.filters.pass(&header, parts) {
-                        return true;
-                    }
-                    printed.shown += 1;
-                    let (big_endian, major) = (self.files.kind.abi.big_endian, self.files.kind.major);
-                    let record = Record { lsn, header, parts, data: Data { bytes, big_endian }, major };
-                    if self.saver.is_some_and(|saver| !saver.save(&record)) {
-                        return false;
-                    }
-                    if !arguments.quiet {
-                        match arguments.format {
-                            Format::Text => {
-                                push_line(&mut printed.text, &record, &self.zone, arguments.bkp_details);
-                            }
-                            Format::Json => json::push_record(&mut printed.text, &record, end, &self.zone),
-                        }
-                    }
-                    if let Some(limit) = limit {
-                        printed.ends.push(printed.text.len());
-                        return printed.shown < limit;
-                    }
+impl Visitor for Printed<'_> {
+    #[inline(always)]
+    fn visit(&mut self, item: Item) -> bool {
+        match item {
+            Item::Record { record, end } => {
+                self.records += 1;
+                self.first.get_or_insert(record.lsn);
+                if self.printer.only_counts {
+                    self.shown += 1;
+                    return true;
                 }
-                Item::Aborted { .. } => {}
-                Item::Lost { fault, from, to } => {
-                    let loss = Loss { fault, from, to };
-                    if arguments.format == Format::Json {
-                        json::push_loss(&mut printed.text, self.files, &loss);
-                    }
-                    printed.losses.push((printed.shown, loss));
-                }
+                self.record(record, end)
             }
-            true
-        });
-        (printed, end)
+            Item::Aborted { .. } => true,
+            Item::Lost { fault, from, to } => {
+                let loss = Loss { fault, from, to };
+                if self.printer.arguments.format == Format::Json {
+                    json::push_loss(&mut self.text, self.printer.files, &loss);
+                }
+                self.losses.push((self.shown, loss));
+                true
+            }
+        }
+    }
+}
+
+impl Printed<'_> {
+    /// A record with all that can be asked for; false when there are enough.
+    #[inline(never)]
+    fn record(&mut self, record: &Record, end: Lsn) -> bool {
+        let Printer { arguments, zone, saver, .. } = self.printer;
+        if self.printer.filtered && !arguments.filters.pass(&record.header, record.parts) {
+            return true;
+        }
+        self.shown += 1;
+        if saver.is_some_and(|saver| !saver.save(record)) {
+            return false;
+        }
+        if !arguments.quiet {
+            match arguments.format {
+                Format::Text => push_line(&mut self.text, record, zone, arguments.bkp_details),
+                Format::Json => json::push_record(&mut self.text, record, end, zone),
+            }
+        }
+        if let Some(limit) = self.printer.limit {
+            self.ends.push(self.text.len());
+            return self.shown < limit;
+        }
+        true
+    }
+}
+
+impl Printer<'_> {
+    /// For the text of one unit.
+    fn unit(&self) -> Printed<'_> {
+        let text = self.spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+        Printed {
+            printer: self,
+            text,
+            ends: Vec::new(),
+            records: 0,
+            first: None,
+            shown: 0,
+            losses: Vec::new(),
+        }
     }
 
     fn give_back(&self, mut text: Vec<u8>) {

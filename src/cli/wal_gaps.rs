@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 use super::{Common, Failure};
 use crate::check::archive::{check_archive, recovery_verdict};
 use crate::check::timelines::check_timelines;
+use crate::check::wal_reach::check_records;
 use crate::finding::{Coverage, Findings, Severity, arc};
 use crate::pg::{TimelineId, WalSegSize};
 use crate::report::{Report, Status};
@@ -25,7 +26,7 @@ use crate::source::archive::Archive;
   pgforensic wal-gaps /archive
   pgforensic wal-gaps /archive /mnt/second-archive /var/lib/postgresql/data
   pgforensic wal-gaps /archive --names-only        a million names in seconds; reads no segment
-  pgforensic wal-gaps /archive --deep              reads every page header of every segment
+  pgforensic wal-gaps /archive --deep              validates every record: up to where, and to what time?
   pgforensic wal-gaps /archive --format nagios")]
 pub(super) struct Arguments {
     /// A WAL archive, a data directory, or a pg_wal
@@ -34,7 +35,7 @@ pub(super) struct Arguments {
     /// Judge by the names alone: no segment is opened
     #[arg(long, conflicts_with = "deep")]
     names_only: bool,
-    /// Read the header of every page, and unpack compressed segments to their end
+    /// Validate every record, across pages, segments and timelines, and unpack compressed segments to their end
     #[arg(long)]
     deep: bool,
     /// The timeline that you will recover to, as a decimal number; default: the latest
@@ -98,7 +99,7 @@ impl Arguments {
         }
         let depth = match (self.names_only, self.deep) {
             (true, _) => Depth::Names,
-            (_, true) => Depth::Pages,
+            (_, true) => Depth::Records,
             _ => Depth::Headers,
         };
         let threads = self.jobs.clamp(1, MAX_JOBS);
@@ -128,6 +129,7 @@ impl Arguments {
         let mut findings = Findings::keeping_all(self.common.all);
         check_archive(picture, &gaps, &targets, &mut findings);
         check_timelines(picture, &mut findings);
+        check_records(picture, &targets, &mut findings);
         let sections = tables::sections(picture, &gaps, target, self.common.all);
         let recovery = recovery_verdict(picture, target, target == latest);
         Ok(Report {
@@ -161,7 +163,8 @@ fn verdict(recovery: String, findings: &Findings) -> String {
 }
 
 fn coverage(picture: &Picture) -> Coverage {
-    let mut coverage = Coverage { bytes: picture.wal.bytes_read, ..Coverage::default() };
+    let walked = picture.records.as_ref().map_or(0, |records| records.bytes);
+    let mut coverage = Coverage { bytes: picture.wal.bytes_read + walked, ..Coverage::default() };
     let archive = &picture.wal.archive;
     for file in &picture.wal.files {
         if file.content.is_some() {
@@ -171,6 +174,14 @@ fn coverage(picture: &Picture) -> Coverage {
                 &archive.segment_path(&file.entry),
                 "packed in a way that is not undone here: taken by its name",
             );
+        }
+    }
+    for part in picture.records.iter().flat_map(|records| &records.parts) {
+        if part.found.more_losses > 0
+            && let Some(source) = part.files.segments.values().next_back()
+        {
+            let why = format!("{} further breaks up to here, not told one by one", part.found.more_losses);
+            coverage.skip(&source.path, why);
         }
     }
     coverage.files += (picture.histories.len() + picture.backups.len()) as u64;

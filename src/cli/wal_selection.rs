@@ -116,7 +116,7 @@ impl Selection {
         }
         let timeline = self.timeline.or(first.map(|name| name.timeline)).unwrap_or(TimelineId(1));
         let (archive, kind) = identify(archive, first, alone)?;
-        let files = WalFiles::of(&archive, kind, &lineage(&archive, timeline)?);
+        let files = WalFiles::of(&archive, kind, &lineage(&archive, timeline)?, |_| true);
         self.range(files, first, last, timeline)
     }
 

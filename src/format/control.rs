@@ -15,6 +15,7 @@
 
 use super::checkpoint::CheckPoint;
 use super::reader::{Abi, Field, Reader, Truncated};
+use crate::format::crc32c::crc32c;
 use crate::pg::version::VERSIONS;
 use crate::pg::{Lsn, Major, SystemId, TimelineId};
 
@@ -332,12 +333,6 @@ impl Detected {
     }
 }
 
-/// CRC-32C (Castagnoli) as in pg_control and WAL records.
-pub fn crc32c(bytes: &[u8]) -> u32 {
-    // The algorithm's result is 32 bits wide in a 64-bit type.
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
-}
-
 /// Finds the layout of a control file from its bytes, and reads it.
 ///
 /// `hint` is what the surroundings say (PG_VERSION); it is used only where the bytes say nothing.
@@ -456,11 +451,6 @@ pub fn flipped_bits(bytes: &[u8], layout: Layout) -> Vec<FlippedBit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn crc_of_the_check_value() {
-        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
-    }
 
     #[test]
     fn sizes_and_crc_positions_of_every_layout() {

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod checksum;
 pub mod compress;
 pub mod control;
+pub mod crc32c;
 pub mod page;
 pub mod postmaster_pid;
 pub mod reader;

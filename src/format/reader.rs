@@ -254,6 +254,13 @@ pub fn u32_at(bytes: &[u8], at: usize, field: &'static str, abi: Abi) -> Result<
     Ok(if abi.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
 }
 
+/// Eight bytes at a known place; see [`u16_at`].
+#[inline]
+pub fn u64_at(bytes: &[u8], at: usize, field: &'static str, abi: Abi) -> Result<u64, Truncated> {
+    let bytes = *array_at(bytes, at, field)?;
+    Ok(if abi.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+}
+
 #[inline]
 fn array_at<'a, const N: usize>(
     bytes: &'a [u8],

@@ -17,12 +17,11 @@ use super::wal_archive::{
 };
 use super::wal_end::{NormalEnd, normal_end};
 use super::wal_picture::read_history;
-use super::wal_units::{Loss, Run, WalFiles};
-use super::wal_walk::{Item, WalKind, WalkEnd};
+use super::wal_units::{Loss, WalFiles};
+use super::wal_walk::{Item, Visitor, WalKind, WalkEnd};
 use crate::format::checkpoint::CheckPoint;
-use crate::format::reader::Data;
 use crate::format::timeline_history::{Span, TimelineHistory};
-use crate::format::wal::record::{Record, RecordHeader};
+use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::{ControlRecord, ParameterChange};
 use crate::pg::{Lsn, Major, Oid, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::source::Error;
@@ -346,8 +345,7 @@ fn useless(fault: &SegmentFault) -> Option<String> {
         | SegmentFault::HiddenCompression(_)
         | SegmentFault::NotCompressed(_)
         | SegmentFault::CompressedTwice(_)
-        | SegmentFault::Stream(_)
-        | SegmentFault::Pages(_) => None,
+        | SegmentFault::Stream(_) => None,
     }
 }
 
@@ -365,20 +363,12 @@ fn read_chain(
         None
     });
     let lineage: Vec<Span> = history.unwrap_or_else(|| TimelineHistory::without_file(timeline)).lineage();
-    let files = WalFiles::of(archive, kind, &lineage);
+    let files = WalFiles::of(archive, kind, &lineage, |_| true);
     let first = files.segments.iter().find(|(_, source)| whole || source.name.timeline == timeline)?;
     let (start, newest) = (kind.size.start(*first.0), *files.segments.keys().next_back()?);
     let limit = kind.size.start(newest.saturating_add(1));
-    let work = |run: &mut Run| {
-        let mut collected = Collected::default();
-        let end = run(&mut |item| {
-            collected.add(&kind, item);
-            true
-        });
-        (collected, end)
-    };
     let mut found = Collected::default();
-    let walked = files.walk(start, limit, threads, true, work, |unit| {
+    let walked = files.walk(start, limit, threads, true, Collected::default, |unit| {
         if let Some(gap) = unit.gap {
             found.lose(gap);
         }
@@ -397,23 +387,24 @@ fn read_chain(
     Some(Chain { timeline, whole, found, end: walked.end, behind, normal, files })
 }
 
-impl Collected {
-    fn add(&mut self, kind: &WalKind, item: Item) {
+impl Visitor for Collected {
+    fn visit(&mut self, item: Item) -> bool {
         match item {
-            Item::Record { lsn, end, header, bytes, parts } => {
+            Item::Record { record, end } => {
                 self.records += 1;
-                self.newest = Some(lsn);
-                let data = Data { bytes, big_endian: kind.abi.big_endian };
-                let record = Record { lsn, header, parts, data, major: kind.major };
-                self.record(&record, &header, end);
+                self.newest = Some(record.lsn);
+                self.record(record, end);
             }
             Item::Aborted { .. } => {}
             Item::Lost { fault, from, to } => self.lose(Loss { fault, from, to }),
         }
+        true
     }
+}
 
-    fn record(&mut self, record: &Record, header: &RecordHeader, end: Lsn) {
-        let lsn = record.lsn;
+impl Collected {
+    fn record(&mut self, record: &Record, end: Lsn) {
+        let (lsn, header) = (record.lsn, &record.header);
         if header.xid >= FIRST_NORMAL_TRANSACTION_ID {
             self.next_xid_is(lsn, header.xid.wrapping_add(1));
         }

@@ -47,8 +47,6 @@ pub struct Timeline {
     pub partials: BTreeSet<SegNo>,
     /// Segments that are there but of no use.
     pub unusable: BTreeSet<SegNo>,
-    /// Those of them that can be replayed up to a damaged page: so many bytes.
-    pub readable_part: BTreeMap<SegNo, u64>,
 }
 
 impl Timeline {
@@ -243,6 +241,13 @@ impl Timelines {
         WalFileName::new(timeline, segno, self.segment_size)
     }
 
+    /// Name of the file that holds a segment on a way: of the newest timeline that had begun by then and has it.
+    pub fn name_on(&self, lineage: &[Span], segno: SegNo) -> Option<WalFileName> {
+        let begun = |span: &&Span| self.segment_size.segno(span.begin) <= segno;
+        let has = |span: &&Span| self.by_id.get(&span.timeline).is_some_and(|timeline| timeline.has(segno));
+        lineage.iter().rev().filter(begun).find(has).map(|span| self.name(span.timeline, segno))
+    }
+
     /// Follows the way to `target` from the oldest segment on.
     pub fn way(&self, target: TimelineId) -> Way {
         let lineage = self.lineage(target);
@@ -305,15 +310,6 @@ impl Timelines {
                 end: size.start(run.last.saturating_add(1)),
                 first: self.name(span.timeline, run.first),
                 last: self.name(span.timeline, run.last),
-            }));
-        }
-        if first <= last
-            && let Some(timeline) = self.by_id.get(&span.timeline)
-        {
-            let parts = timeline.readable_part.range(first..=last);
-            pieces.extend(parts.filter(|(segno, _)| !timeline.has(**segno)).map(|(segno, bytes)| {
-                let (begin, name) = (size.start(*segno), self.name(span.timeline, *segno));
-                Stretch { begin, end: Lsn(begin.0.saturating_add(*bytes)), first: name, last: name }
             }));
         }
         self.parents_copy(lineage, index, first, pieces);
@@ -477,19 +473,6 @@ mod tests {
         assert_eq!(timelines.latest_from(TimelineId(1)), TimelineId(2));
         assert_eq!(timelines.latest_from(TimelineId(3)), TimelineId(4));
         assert_eq!(timelines.highest(), Some(TimelineId(4)));
-    }
-
-    #[test]
-    fn a_damaged_page_ends_recovery_inside_its_segment() {
-        let mut timelines = build(&[(1, 1..=2), (1, 4..=4)], &[]);
-        let timeline = timelines.by_id.get_mut(&TimelineId(1)).unwrap();
-        timeline.unusable.insert(3);
-        timeline.readable_part.insert(3, 81920);
-        let way = timelines.way(TimelineId(1));
-        assert_eq!(way.stretches[0].end, Lsn(3 * MB16 + 81920));
-        assert_eq!(way.stretches[0].last.to_string(), "000000010000000000000003");
-        let missing = Missing { timeline: TimelineId(1), run: Run { first: 3, last: 3 } };
-        assert_eq!(way.holes[0].missing, [missing]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Every segment of an archive: what its name claims and what its pages prove.
 //!
 //! ```text
-//! names ──► first page of each file ──► votes: segment size, cluster, major ──► the rest of the pages
-//!           (one small read, threads)   (names confirm or bound the size)      (only with Depth::Pages)
+//! names ──► first page of each file ──► votes: segment size, cluster, major ──► compressed files to their end
+//!           (one small read, threads)   (names confirm or bound the size)      (only with Depth::Records)
 //! ```
 //!
 //! Names are claims: restore_command hands over whatever bears the right one. The first page's header says
@@ -10,7 +10,8 @@
 //! a [`SegmentFault`], and a file with one does not count when recovery's way is followed.
 //!
 //! Files are claimed one by one by as many threads as asked for. A compressed one is undone only as far as
-//! the first page, unless every page is asked for. Output is limited to one segment and a page, so that a
+//! the first page, unless every record is asked for: only then is it known whether restore_command can undo it.
+//! The records themselves are walked afterwards, see [`chains`](super::wal_chains). Output is limited to one segment and a page, so that a
 //! bomb costs no memory; a decoder that panics over a file costs that file.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +36,8 @@ pub enum Depth {
     Names,
     /// The first page.
     Headers,
-    /// The header of every page, and the whole of every compressed file.
-    Pages,
+    /// Every record, and the whole of every compressed file.
+    Records,
 }
 
 /// Bytes of the one small read: the first page.
@@ -68,8 +69,6 @@ pub struct Content {
     pub size: Option<u64>,
     /// The compressed stream broke off: what the decoder said.
     pub stream_fault: Option<StreamFault>,
-    /// What the pages after the first one are.
-    pub pages: Option<Pages>,
 }
 
 /// A compressed stream that does not lead to a segment.
@@ -87,35 +86,6 @@ pub enum StreamFault {
         /// Where reading stopped.
         limit: u64,
     },
-}
-
-/// The pages of a segment as far as they are what they should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pages {
-    /// Bytes from the start in which every page is sound.
-    pub sound: u64,
-    /// What stands behind them, unless they fill the segment.
-    pub then: Option<PageFault>,
-    /// A sound page comes again at this offset: what is before it is a hole, not an end.
-    pub again: Option<u64>,
-}
-
-/// Why a page is not the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageFault {
-    /// Its header is none.
-    Header(HeaderFault),
-    /// It belongs to another position: old content of a recycled file, or a page written to the wrong place.
-    Address(Lsn),
-}
-
-impl std::fmt::Display for PageFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            PageFault::Header(fault) => fault.fmt(f),
-            PageFault::Address(address) => write!(f, "unexpected pageaddr {address}"),
-        }
-    }
 }
 
 /// What the segments of an archive have in common, by majority.
@@ -222,8 +192,6 @@ pub enum SegmentFault {
     CompressedTwice(Vec<Compression>),
     /// The compressed stream is broken or endless.
     Stream(StreamFault),
-    /// Sound pages, then something else, and then sound pages again, or no end that a server writes.
-    Pages(Pages),
 }
 
 /// Reads the segments of a listing. `size` is the segment size that the user gave in case none is found.
@@ -247,8 +215,8 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
         .map(|(entry, content)| SegmentFile { entry: *entry, content, unreadable: failed.contains(entry) })
         .collect();
     let identity = identify(&archive, &files, size);
-    if depth == Depth::Pages {
-        let work = |file: &SegmentFile| read_pages(&archive, file, &identity, &progress);
+    if depth == Depth::Records {
+        let work = |file: &SegmentFile| read_to_end(&archive, file, &identity, &progress);
         let contents = in_threads(&files, threads, work, |file, error| {
             failed.insert(file.entry);
             unreadable.push((archive.segment_path(&file.entry), error));
@@ -439,14 +407,16 @@ impl Read for FileFrom {
     }
 }
 
-/// Every page of a file: completes what [`read_first_page`] found.
-fn read_pages(
+/// A compressed file to its end: completes what [`read_first_page`] found.
+fn read_to_end(
     archive: &Archive,
     file: &SegmentFile,
     identity: &Identity,
     progress: &Arc<AtomicU64>,
 ) -> Result<Option<Box<Content>>, String> {
-    let Some(first) = &file.content else { return Ok(None) };
+    let Some(first) = file.content.as_ref().filter(|content| !content.layers.is_empty()) else {
+        return Ok(None);
+    };
     let path = archive.segment_path(&file.entry);
     let mut content = first.clone();
     let limit = identity.segment_size.bytes();
@@ -459,16 +429,10 @@ fn read_pages(
             return Ok(Some(content));
         }
     };
-    let compressed = !content.layers.is_empty();
-    let block = block_size(&content);
-    let mut walk = PageWalk::new(content.header.as_ref().map(|header| header.page_address), block);
-    let mut buffer = vec![0; READ_SIZE.max(block)];
+    let mut buffer = vec![0; READ_SIZE];
     let mut offset = 0;
     loop {
         let (filled, error) = fill(&mut stream, &mut buffer);
-        for (index, page) in buffer.get(..filled).unwrap_or_default().chunks(block).enumerate() {
-            walk.page(offset + (index * block) as u64, page);
-        }
         offset += filled as u64;
         if let Some(error) = error {
             content.stream_fault = Some(broken(&path, offset, error)?);
@@ -479,73 +443,15 @@ fn read_pages(
             break;
         }
         if offset > limit {
-            // A plain file's size is known without reading all of it.
-            if compressed {
-                content.stream_fault = Some(StreamFault::TooLong { limit });
-            }
+            content.stream_fault = Some(StreamFault::TooLong { limit });
             break;
         }
     }
-    content.pages = Some(walk.pages);
     Ok(Some(content))
 }
 
-/// Bytes read at a time when every page is looked at.
+/// Bytes read at a time when all of a file is read.
 const READ_SIZE: usize = 256 << 10;
-
-/// Size of the WAL pages of one file: its long header's, where that makes sense.
-fn block_size(content: &Content) -> usize {
-    let sound = content.header.as_ref().filter(|header| header.fault(true).is_none());
-    sound.and_then(|header| header.long).map_or(XLOG_BLCKSZ, |long| long.block_size as usize)
-}
-
-/// Follows the pages of one segment.
-struct PageWalk {
-    start: Option<Lsn>,
-    block: usize,
-    pages: Pages,
-}
-
-impl PageWalk {
-    fn new(start: Option<Lsn>, block: usize) -> PageWalk {
-        PageWalk { start, block, pages: Pages { sound: 0, then: None, again: None } }
-    }
-
-    /// The next page, which may be cut.
-    fn page(&mut self, offset: u64, page: &[u8]) {
-        let fault = self.fault(offset, page);
-        match (fault, self.pages.then) {
-            (None, None) if page.len() == self.block => {
-                self.pages.sound = offset + page.len() as u64;
-            }
-            (None, Some(_)) if self.pages.again.is_none() => self.pages.again = Some(offset),
-            (Some(fault), None) => self.pages.then = Some(fault),
-            _ => {}
-        }
-    }
-
-    fn fault(&self, offset: u64, page: &[u8]) -> Option<PageFault> {
-        let header = PageHeader::detect(page).unwrap_or_else(|_| zero_header());
-        if let Some(fault) = header.fault(offset == 0) {
-            return Some(PageFault::Header(fault));
-        }
-        let expected = self.start.map(|start| Lsn(start.0.wrapping_add(offset)));
-        (expected != Some(header.page_address)).then_some(PageFault::Address(header.page_address))
-    }
-}
-
-/// What a page too short for a header is taken for: nothing.
-fn zero_header() -> PageHeader {
-    PageHeader {
-        abi: crate::format::reader::Abi::LITTLE_64,
-        magic: 0,
-        info: 0,
-        timeline: TimelineId(0),
-        page_address: Lsn::INVALID,
-        remaining_length: 0,
-        long: None,
-    }
-}
 
 /// How many plain files are looked at for their size when no page was read.
 const SIZE_SAMPLE: usize = 64;
@@ -674,12 +580,6 @@ impl WalArchive {
             }
             None => {}
         }
-        if let Some(pages) = content.pages
-            && faults.is_empty()
-            && self.has_bad_pages(file, &pages)
-        {
-            faults.push(SegmentFault::Pages(pages));
-        }
         faults
     }
 
@@ -726,17 +626,6 @@ impl WalArchive {
         let before = before.map(|segno| WalFileName::new(name.timeline, segno, self.identity.segment_size));
         before
             .is_some_and(|before| self.files.binary_search_by(|other| other.entry.name.cmp(&before)).is_ok())
-    }
-
-    /// Zeros up to the end are how a segment looks that was switched away from (10 fills it with empty
-    /// pages). In a file that is still being written, or was never completed, old content may follow.
-    fn has_bad_pages(&self, file: &SegmentFile, pages: &Pages) -> bool {
-        let unfinished = self.archive.packing(&file.entry).partial || self.archive.in_pg_wal(&file.entry);
-        match pages.then {
-            None => false,
-            Some(PageFault::Header(HeaderFault::Zero)) => pages.again.is_some() && !unfinished,
-            Some(_) => !unfinished,
-        }
     }
 
     /// What a file in a pg_wal is; none for files in archives and for those that were not read.
@@ -886,11 +775,8 @@ pub(crate) mod tests {
         let partial = gzip(&segment(1, 15));
         write("00000001000000000000000F.gz.partial", &partial[..partial.len() / 2]);
         write("000000010000000000000010.gz", &gzip(&vec![7; 40 << 20]));
-        let mut torn = segment(1, 17);
-        torn[81920..90112].fill(0);
-        write("000000010000000000000011", &torn);
         write("000000010000000000001000", &segment(1, 18));
-        let scan = scan_directory(directory.path(), Depth::Pages);
+        let scan = scan_directory(directory.path(), Depth::Records);
         assert_eq!(scan.identity.segment_size.bytes(), MB);
         assert_eq!(scan.identity.system_id, Some(SystemId(77)));
         let one = |name: &str| {
@@ -916,8 +802,6 @@ pub(crate) mod tests {
         assert_eq!(faults_of(&scan, "00000001000000000000000F.gz.partial"), []);
         let bomb = faults_of(&scan, "000000010000000000000010.gz");
         assert_eq!(bomb[0], SegmentFault::Stream(StreamFault::TooLong { limit: MB }));
-        let SegmentFault::Pages(pages) = one("000000010000000000000011") else { panic!() };
-        assert_eq!((pages.sound, pages.again), (81920, Some(90112)));
         assert_eq!(one("000000010000000000001000"), SegmentFault::ImpossibleName);
     }
 

@@ -14,10 +14,8 @@ use std::collections::BTreeSet;
 
 use super::wal_find::{Ending, Search, Wanted, What, checkpoint, search};
 use super::wal_units::{Loss, WalFiles};
-use super::wal_walk::{Item, WalkEnd};
-use crate::format::reader::Data;
+use super::wal_walk::{Item, Visitor, WalkEnd};
 use crate::format::timeline_history::Span;
-use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::TransactionEnd;
 use crate::pg::time::from_pg_time;
 use crate::pg::{Lsn, SegNo};
@@ -117,6 +115,25 @@ fn bisect(files: &WalFiles, segments: &[SegNo], time: i64, answer: &mut Answer) 
     low
 }
 
+impl Visitor for Written {
+    fn visit(&mut self, item: Item) -> bool {
+        let Item::Record { record, .. } = item else { return true };
+        let header = &record.header;
+        if header.rmid > 1 {
+            return true;
+        }
+        if let Some(end) = TransactionEnd::read(record) {
+            *self = Written::At(end.time);
+        } else if header.rmid == 0
+            && matches!(header.op(), 0x00 | 0x10)
+            && let Some(time) = checkpoint(record).and_then(|point| from_pg_time(point.time))
+        {
+            *self = Written::NotBefore(time);
+        }
+        !matches!(self, Written::At(_))
+    }
+}
+
 /// When a segment was written: by the first end in it.
 fn written(files: &WalFiles, segno: SegNo, answer: &mut Answer) -> Written {
     let size = files.kind.size;
@@ -128,27 +145,7 @@ fn written(files: &WalFiles, segno: SegNo, answer: &mut Answer) -> Written {
         end,
         1,
         true,
-        |run| {
-            let mut found = Written::Unknown;
-            let end = run(&mut |item| {
-                let Item::Record { lsn, header, bytes, parts, .. } = item else { return true };
-                if header.rmid > 1 {
-                    return true;
-                }
-                let data = Data { bytes, big_endian: files.kind.abi.big_endian };
-                let record = Record { lsn, header, parts, data, major: files.kind.major };
-                if let Some(end) = TransactionEnd::read(&record) {
-                    found = Written::At(end.time);
-                } else if header.rmid == 0
-                    && matches!(header.op(), 0x00 | 0x10)
-                    && let Some(time) = checkpoint(&record).and_then(|point| from_pg_time(point.time))
-                {
-                    found = Written::NotBefore(time);
-                }
-                !matches!(found, Written::At(_))
-            });
-            (found, end)
-        },
+        || Written::Unknown,
         |unit| {
             if let Some((first, _)) = unit.first {
                 answer.bytes += unit.end.at.0.saturating_sub(first.0);

@@ -14,9 +14,10 @@
 use std::fmt;
 
 use super::wal_units::WalFiles;
-use super::wal_walk::{WalFault, WalkEnd};
+use super::wal_walk::{Pages, WalFault, WalkEnd};
 use crate::format::reader::Data;
 use crate::format::wal::page_header::{PageHeader, XLOG_BLCKSZ};
+use crate::format::wal::record::SIZE_OF_XLOG_RECORD;
 use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, TimelineId, WalFileName};
 
@@ -24,6 +25,10 @@ const PAGE: u64 = XLOG_BLCKSZ as u64;
 
 /// Disks write sectors of this size as a whole, at least.
 const SECTOR: usize = 512;
+
+/// Bytes that are not zero in what was never written: fewer than any record has. A bit that fell over there costs
+/// nothing, the server does not look at it.
+const STRAY_BYTES: usize = 8;
 
 /// An end that a sound server leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,13 @@ pub enum NormalEnd {
     },
     /// A partial file ends.
     Partial,
+}
+
+impl NormalEnd {
+    /// Does it end with the files, not inside one?
+    pub fn is_end_of_files(self) -> bool {
+        matches!(self, NormalEnd::NoNextSegment(_) | NormalEnd::Continues { .. })
+    }
 }
 
 impl fmt::Display for NormalEnd {
@@ -97,6 +109,12 @@ pub fn normal_end(files: &WalFiles, end: &WalkEnd, asked: bool) -> Option<Normal
         });
     };
     let half = NormalEnd::HalfWritten { at: end.at };
+    if fault.place() == end.at && fault.is_of_content() {
+        let page = files.page(page_start)?;
+        if is_unwritten(page.get((end.at.0 - page_start.0) as usize..)?) {
+            return Some(NormalEnd::Zeros);
+        }
+    }
     match fault {
         WalFault::EndOfRange { .. } if asked => Some(NormalEnd::Asked),
         WalFault::EndOfRange { at } => {
@@ -113,33 +131,32 @@ pub fn normal_end(files: &WalFiles, end: &WalkEnd, asked: bool) -> Option<Normal
             let source = files.segments.get(&size.segno(page))?;
             source.partial.then_some(NormalEnd::Partial)
         }
-        WalFault::MagicNumber { page, magic: 0 } => {
-            let zero = files.page(page)?.iter().all(|byte| *byte == 0);
+        WalFault::MagicNumber { page, .. } => {
             let end = if page == page_start { NormalEnd::Zeros } else { half };
-            zero.then_some(end)
+            is_unwritten(&files.page(page)?).then_some(end)
         }
         WalFault::PageAddress { page, address } if address < page => {
             Some(if page == page_start { NormalEnd::Recycled { page, address } } else { half })
         }
-        WalFault::RecordLength { at, length: 0 } => {
-            let page = files.page(page_start)?;
-            let rest = page.get((at.0 - page_start.0) as usize..)?;
-            rest.iter().all(|byte| *byte == 0).then_some(NormalEnd::Zeros)
-        }
-        WalFault::Crc { .. }
-        | WalFault::RecordLength { .. }
-        | WalFault::ResourceManager { .. }
-        | WalFault::PrevLink { .. } => is_cut_at_sector(files, end.at).then_some(half),
+        fault if fault.is_of_content() => is_cut_at_sector(files, end.at).then_some(half),
         _ => None,
     }
+}
+
+/// Was there never anything written, up to bits that fell over? Where there is no room for a record's fixed part, every
+/// byte counts.
+fn is_unwritten(bytes: &[u8]) -> bool {
+    let stray = bytes.iter().filter(|byte| **byte != 0).take(STRAY_BYTES).count();
+    stray == 0 || stray < STRAY_BYTES && bytes.len() >= SIZE_OF_XLOG_RECORD
 }
 
 /// Is everything zero from a border of sectors on that lies inside the record at `at`?
 fn is_cut_at_sector(files: &WalFiles, at: Lsn) -> bool {
     let mut start = Lsn(at.0 - at.0 % PAGE);
     let mut offset = (at.0 - start.0) as usize;
-    let Some(mut page) = files.page(start) else { return false };
-    let data = Data { bytes: &page, big_endian: files.kind.abi.big_endian };
+    let mut pages = files.pages();
+    let Some(mut page) = pages.page(start) else { return false };
+    let data = Data { bytes: page, big_endian: files.kind.abi.big_endian };
     // A length that is not whole itself is cut as well.
     let Some(total) = data.u32(offset) else { return false };
     let mut missing = u64::from(total).max(24);
@@ -155,9 +172,9 @@ fn is_cut_at_sector(files: &WalFiles, at: Lsn) -> bool {
         start = Lsn(start.0 + PAGE);
         let at_segment_start = files.kind.size.offset(start) == 0;
         offset = (if at_segment_start { SIZE_OF_XLOG_LONG_PHD } else { SIZE_OF_XLOG_SHORT_PHD }) as usize;
-        let Some(next) = files.page(start) else { return false };
+        let Some(next) = pages.page(start) else { return false };
         page = next;
-        let goes_on = PageHeader::read(&page, files.kind.abi)
+        let goes_on = PageHeader::read(page, files.kind.abi)
             .is_ok_and(|header| header.page_address == start && header.flags().first_is_contrecord);
         if !goes_on {
             return false;

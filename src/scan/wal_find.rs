@@ -24,10 +24,8 @@ use self::gather::{Gathered, Mark};
 use super::wal_archive::{PgWalState, SegmentFault};
 use super::wal_picture::Picture;
 use super::wal_units::{Loss, WalFiles};
-use super::wal_walk::{Item, WalkEnd};
-use crate::format::reader::Data;
+use super::wal_walk::{Item, Visitor, WalkEnd};
 use crate::format::timeline_history::Span;
-use crate::format::wal::record::Record;
 use crate::pg::relation::RelFileLocator;
 use crate::pg::{Lsn, Oid, TimelineId};
 use crate::source::Error;
@@ -291,6 +289,38 @@ fn is_useless(fault: &SegmentFault) -> bool {
     )
 }
 
+/// Searches the records of one unit.
+struct Searcher<'s> {
+    files: &'s WalFiles,
+    lineage: &'s [Span],
+    wanted: &'s Wanted,
+    /// Up to where the file counts, once that is known.
+    until: Option<Option<Lsn>>,
+    gathered: Gathered,
+}
+
+impl Visitor for Searcher<'_> {
+    fn visit(&mut self, item: Item) -> bool {
+        match item {
+            Item::Record { record, end } => {
+                // A parent's copy of the segment in which its child began goes on with the parent's WAL.
+                let end_of_timeline = || end_of_timeline(self.files, self.lineage, record.lsn);
+                let until = *self.until.get_or_insert_with(end_of_timeline);
+                if until.is_some_and(|until| record.lsn >= until) {
+                    return false;
+                }
+                self.gathered.last = Some((record.lsn, end));
+                self.gathered.record(record, self.wanted);
+            }
+            Item::Aborted { .. } => {}
+            Item::Lost { fault, from, to } => {
+                self.gathered.marks.push(Mark::Lost(Loss { fault, from, to }));
+            }
+        }
+        true
+    }
+}
+
 /// Searches the records from `start` to `limit` along `lineage`, whose files these are.
 pub fn search(
     files: &WalFiles,
@@ -306,33 +336,9 @@ pub fn search(
         limit,
         threads,
         true,
-        |run| {
-            let mut gathered = Gathered::default();
-            let mut until = None;
-            let end = run(&mut |item| {
-                match item {
-                    Item::Record { lsn, header, bytes, end, parts } => {
-                        // A parent's copy of the segment in which its child began goes on with the parent's WAL.
-                        let until = *until.get_or_insert_with(|| end_of_timeline(files, lineage, lsn));
-                        if until.is_some_and(|until| lsn >= until) {
-                            return false;
-                        }
-                        gathered.last = Some((lsn, end));
-                        let data = Data { bytes, big_endian: files.kind.abi.big_endian };
-                        let record = Record { lsn, header, parts, data, major: files.kind.major };
-                        gathered.record(&record, wanted);
-                    }
-                    Item::Aborted { .. } => {}
-                    Item::Lost { fault, from, to } => {
-                        gathered.marks.push(Mark::Lost(Loss { fault, from, to }))
-                    }
-                }
-                true
-            });
-            (gathered, end)
-        },
+        || Searcher { files, lineage, wanted, until: None, gathered: Gathered::default() },
         |unit| {
-            fold.unit(unit);
+            fold.unit(unit.map(|searcher| searcher.gathered));
             true
         },
     );

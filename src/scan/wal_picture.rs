@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::control::{ControlScan, scan_control};
-use super::timeline::{Builder, Run, Timelines, Way};
+use super::timeline::{Builder, Hole, Run, Stretch, Timelines, Way};
 use super::wal_archive::{Depth, Duplicate, PgWalState, SegmentFault, SegmentFile, WalArchive};
+use super::wal_chains::{Chain, Chains, Moment, Records, Stop, walk_records};
 use crate::format::backup_history::BackupHistory;
 use crate::format::timeline_history::TimelineHistory;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
@@ -84,6 +86,8 @@ pub struct Picture {
     pub with_pg_wal: Timelines,
     /// What could not be read, and why.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// Every record, if they were asked for.
+    pub records: Option<Records>,
 }
 
 /// Neighbouring segments that are missing on one timeline, and what that costs.
@@ -112,8 +116,36 @@ pub struct Cost {
     pub resumes: Lsn,
     /// Segments behind the gap on the way to the target.
     pub later: u64,
+    /// Valid records follow in the same segment.
+    pub rest: bool,
     /// No backup known here starts before the gap.
     pub before_backups: bool,
+}
+
+/// How far recovery gets, by the records.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// The records that are replayed.
+    pub chain: Arc<Chain>,
+    /// The file in which that ends.
+    pub segment: WalFileName,
+    /// Does it end because segments are missing or of no use?
+    pub is_hole: bool,
+    /// What lies behind.
+    pub beyond: Beyond,
+}
+
+/// Valid WAL behind the point at which recovery ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Beyond {
+    /// Where it begins.
+    pub from: Option<Lsn>,
+    /// In how many segments it lies.
+    pub segments: u64,
+    /// How much there is.
+    pub bytes: u64,
+    /// The last end of a transaction in it.
+    pub transaction: Option<Moment>,
 }
 
 /// Puts together what was read of the segments, and reads the small files.
@@ -136,7 +168,7 @@ pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
     let judged = |in_pg_wal: bool| in_pg_wal != has_archive;
     let timelines = build(&wal, &faults, &histories, judged);
     let with_pg_wal = build(&wal, &faults, &histories, |_| true);
-    Picture {
+    let mut picture = Picture {
         wal,
         faults,
         histories,
@@ -147,7 +179,22 @@ pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
         timelines,
         with_pg_wal,
         unreadable,
+        records: None,
+    };
+    if picture.wal.depth == Depth::Records {
+        let mut records = walk_records(&picture, threads);
+        let unreadable = records.unreadable.drain(..);
+        picture.unreadable.extend(unreadable.map(|error| (error.path.clone(), error.to_string())));
+        picture.unreadable.sort();
+        picture.unreadable.dedup();
+        picture.records = Some(records);
     }
+    picture
+}
+
+/// Is a file in a pg_wal a future segment, not yet written?
+fn is_future(wal: &WalArchive, file: &SegmentFile) -> bool {
+    wal.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written)
 }
 
 /// The timelines of the files for which `judged` says yes; it is asked whether they are in a pg_wal.
@@ -167,15 +214,10 @@ fn build(
         let timeline = file.entry.name.timeline;
         if wal.archive.packing(&file.entry).partial {
             builder.timeline(timeline).partials.insert(segno);
-        } else if wal.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
+        } else if is_future(wal, file) {
             // Old content or none under the name of a future segment.
-        } else if file.unreadable {
+        } else if file.unreadable || faults.contains_key(&index) {
             builder.timeline(timeline).unusable.insert(segno);
-        } else if let Some(faults) = faults.get(&index) {
-            builder.timeline(timeline).unusable.insert(segno);
-            if let [SegmentFault::Pages(pages)] = faults.as_slice() {
-                builder.timeline(timeline).readable_part.insert(segno, pages.sound);
-            }
         } else {
             builder.usable(timeline, segno);
         }
@@ -282,6 +324,30 @@ impl Picture {
         Some(self.timelines.latest_from(self.timelines.oldest()?))
     }
 
+    /// The way to a timeline: what recovery can replay, as far as that was looked at.
+    pub fn way(&self, target: TimelineId) -> Way {
+        let way = self.timelines.way(target);
+        match self.records.as_ref().and_then(|records| records.ways.get(&target)) {
+            Some(chains) => along_chains(&self.timelines, way, chains),
+            None => way,
+        }
+    }
+
+    /// Does recovery from the archive, or else the pg_wal, find a file and take it?
+    pub fn is_usable(&self, index: usize, file: &SegmentFile) -> bool {
+        !self.wal.archive.packing(&file.entry).partial && self.is_judged(file) && self.is_sound(index, file)
+    }
+
+    /// Is a file in an archive, or in a pg_wal if that is all there is?
+    pub fn is_judged(&self, file: &SegmentFile) -> bool {
+        self.wal.archive.in_pg_wal(&file.entry) != self.has_archive
+    }
+
+    /// Does a file hold what its name says, as far as its first page tells?
+    pub fn is_sound(&self, index: usize, file: &SegmentFile) -> bool {
+        !is_future(&self.wal, file) && !file.unreadable && !self.faults.contains_key(&index)
+    }
+
     /// Where recovery to a timeline would begin: at the oldest backup whose WAL is whole, or without one at
     /// the oldest segment. Backups taken from a standby leave no history file, so this is what is known here.
     pub fn start_of(&self, way: &Way) -> Lsn {
@@ -304,7 +370,7 @@ impl Picture {
     pub fn gaps(&self) -> Vec<Gap> {
         let mut found: Vec<(TimelineId, Run, Cost)> = Vec::new();
         for target in self.timelines.by_id.keys() {
-            let way = self.timelines.way(*target);
+            let way = self.way(*target);
             let start = self.start_of(&way);
             let later = self.segments_from(&way);
             for (index, (stretch, hole)) in way.stretches.iter().zip(&way.holes).enumerate() {
@@ -314,6 +380,7 @@ impl Picture {
                     last: stretch.last,
                     resumes: hole.end,
                     later: later.get(index + 1).copied().unwrap_or(0),
+                    rest: false,
                     before_backups: hole.end <= start,
                 };
                 found
@@ -339,16 +406,72 @@ impl Picture {
         gaps
     }
 
-    /// For each stretch the number of segments in it and in those behind it.
+    /// How far recovery on a way gets if it starts at `start`; none if the records were not read.
+    pub fn reach(&self, way: &Way, start: Lsn) -> Option<Reach> {
+        let chains = self.records.as_ref()?.ways.get(&way.timeline)?;
+        let (index, stretch) = way.from(start)?;
+        let chain = Arc::clone(chains.list.get(index)?);
+        let behind = chains.list.get(index + 1..).unwrap_or_default();
+        let bytes = behind.iter().map(|chain| chain.end.0 - chain.first.0).sum::<u64>() + chains.rest.bytes;
+        let transaction = behind.iter().rev().find_map(|chain| chain.transaction);
+        let beyond = Beyond {
+            from: behind.first().map(|chain| chain.first),
+            segments: self.segments_from(way).get(index + 1).copied().unwrap_or(0),
+            bytes,
+            transaction: chains.rest.transaction.or(transaction),
+        };
+        let hole = way.holes.get(index);
+        Some(Reach {
+            chain,
+            segment: stretch.last,
+            is_hole: hole.is_some_and(|h| !h.missing.is_empty()),
+            beyond,
+        })
+    }
+
+    /// What each break of a chain inside the files costs, by file and position.
+    pub fn costs_of_damage(&self) -> BTreeMap<(WalFileName, Lsn), Vec<Cost>> {
+        let mut costs: BTreeMap<_, Vec<Cost>> = BTreeMap::new();
+        for (target, chains) in self.records.iter().flat_map(|records| &records.ways) {
+            let way = self.way(*target);
+            let start = self.start_of(&way);
+            let later = self.segments_from(&way);
+            for (index, (chain, stretch)) in chains.list.iter().zip(&way.stretches).enumerate() {
+                let (Stop::Damage { from: at, segment } | Stop::BadEnd { at, segment }) = &chain.stop else {
+                    continue;
+                };
+                let Some(segment) = segment else { continue };
+                let resumes = way.holes.get(index).map_or(chain.end, |hole| hole.end);
+                let size = self.timelines.segment_size;
+                let behind = later.get(index + 1).copied().unwrap_or(0);
+                let rest = behind > 0 && size.segno(resumes) == size.segno(*at);
+                costs.entry((*segment, *at)).or_default().push(Cost {
+                    target: *target,
+                    end: chain.end,
+                    last: stretch.last,
+                    resumes,
+                    later: behind - u64::from(rest),
+                    rest,
+                    before_backups: resumes <= start,
+                });
+            }
+        }
+        costs
+    }
+
+    /// For each stretch the number of segments in it and in those behind it. Two stretches can share one.
     fn segments_from(&self, way: &Way) -> Vec<u64> {
-        let size = self.timelines.segment_size.bytes();
-        let mut sum = 0;
+        let size = self.timelines.segment_size;
+        let (mut sum, mut counted) = (0, SegNo::MAX);
         let mut sums: Vec<u64> = way
             .stretches
             .iter()
             .rev()
             .map(|stretch| {
-                sum += (stretch.end.0 - stretch.begin.0).div_ceil(size);
+                let first = size.segno(stretch.begin);
+                let last = size.segno_before(stretch.end).min(counted.saturating_sub(1));
+                sum += (last + 1).saturating_sub(first);
+                counted = counted.min(first);
                 sum
             })
             .collect();
@@ -375,6 +498,38 @@ impl Picture {
             && self.wal.pg_wal_state(file).is_none_or(|state| state == PgWalState::Written)
             && self.wal.faults(file).is_empty()
     }
+}
+
+/// Cuts the stretches of a way to the chains of records in them.
+fn along_chains(timelines: &Timelines, whole: Way, chains: &Chains) -> Way {
+    let size = timelines.segment_size;
+    let mut way = Way { stretches: Vec::new(), holes: Vec::new(), ..whole.clone() };
+    let mut last: Option<usize> = None;
+    for chain in &chains.list {
+        let index = whole.stretches.partition_point(|stretch| stretch.end <= chain.first);
+        let Some(stretch) = whole.stretches.get(index) else { break };
+        let name = |segno| timelines.name_on(&whole.lineage, segno);
+        let new = last != Some(index);
+        let begin = if new { stretch.begin } else { chain.first };
+        if let (Some(before), Some(last)) = (way.stretches.last(), last) {
+            let between = whole.holes.get(last..index).unwrap_or_default();
+            let missing = between.iter().flat_map(|hole| hole.missing.iter().copied()).collect();
+            way.holes.push(Hole { begin: before.end, end: begin.max(before.end), missing });
+        }
+        way.stretches.push(Stretch {
+            begin,
+            end: chain.end.max(begin),
+            first: name(size.segno(begin)).unwrap_or(stretch.first),
+            last: name(size.segno_before(chain.end)).unwrap_or(stretch.last),
+        });
+        last = Some(index);
+    }
+    let behind = last.map_or(&[][..], |last| whole.holes.get(last..).unwrap_or_default());
+    if let (Some(before), Some(end)) = (way.stretches.last(), behind.last().map(|hole| hole.end)) {
+        let missing = behind.iter().flat_map(|hole| hole.missing.iter().copied()).collect();
+        way.holes.push(Hole { begin: before.end, end: end.max(before.end), missing });
+    }
+    way
 }
 
 /// Does a backup lie on the way to a timeline?

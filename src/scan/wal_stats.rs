@@ -40,12 +40,12 @@ const MAX_RELATIONS: usize = 1 << 19;
 /// Minutes counted by themselves: a year.
 const MAX_MINUTES: usize = 366 * 24 * 60;
 
-const RM_XLOG_ID: u8 = 0;
-const RM_XACT_ID: u8 = 1;
+pub(super) const RM_XLOG_ID: u8 = 0;
+pub(super) const RM_XACT_ID: u8 = 1;
 const XLOG_CHECKPOINT_SHUTDOWN: u8 = 0x00;
 const XLOG_CHECKPOINT_ONLINE: u8 = 0x10;
-const XLOG_RESTORE_POINT: u8 = 0x70;
-const XLOG_END_OF_RECOVERY: u8 = 0x90;
+pub(super) const XLOG_RESTORE_POINT: u8 = 0x70;
+pub(super) const XLOG_END_OF_RECOVERY: u8 = 0x90;
 
 /// In microseconds.
 const MINUTE: i64 = 60_000_000;
@@ -85,11 +85,17 @@ impl Kinds {
     fn row(&mut self, rmid: u8) -> Option<&mut [Tally; MAX_XLINFO_TYPES]> {
         let rmid = usize::from(rmid);
         if rmid >= self.rows.len() {
-            self.rows.resize(rmid + 1, Default::default());
+            self.grow(rmid + 1);
         }
         self.rows.get_mut(rmid)
     }
 
+    #[cold]
+    fn grow(&mut self, rows: usize) {
+        self.rows.resize(rows, Default::default());
+    }
+
+    #[inline]
     fn count(&mut self, rmid: u8, info: u8, tally: &Tally) {
         // The highest bit of a transaction's record says only that there is more data.
         let kind = if rmid == RM_XACT_ID { info >> 4 & 0x07 } else { info >> 4 };
@@ -241,6 +247,7 @@ impl UnitStats {
     }
 
     /// Counts a record; `end` is where the next one starts.
+    #[inline]
     pub fn count(&mut self, record: &Record, end: Lsn) {
         let header = &record.header;
         let images = record.image_length();
@@ -251,17 +258,25 @@ impl UnitStats {
         };
         self.kinds.count(header.rmid, header.info, &tally);
         self.end = end;
-        if self.wanted == (Wanted { relations: false, transactions: false, minutes: false }) {
+        let Wanted { relations, transactions, minutes } = self.wanted;
+        if !(relations || transactions || minutes) {
             return;
         }
+        self.count_wanted(record, &tally);
+    }
+
+    /// What is not wanted always.
+    #[inline(never)]
+    fn count_wanted(&mut self, record: &Record, tally: &Tally) {
+        let header = &record.header;
         if self.wanted.relations {
-            self.count_relations(record, &tally);
+            self.count_relations(record, tally);
         }
         let ends = TransactionEnd::read(record);
         let time = ends.as_ref().map(|end| end.time).or_else(|| other_time(record, self.time));
         if self.wanted.transactions {
             if header.xid != 0 {
-                self.count_transaction(record, &tally);
+                self.count_transaction(record, tally);
             }
             if let Some(end) = &ends {
                 let before = self.subxacts.len();
@@ -275,7 +290,7 @@ impl UnitStats {
                 self.turn_to_minute(time.div_euclid(MINUTE));
             }
             let of = if time.or(self.time).is_some() { &mut self.minute.1 } else { &mut self.untimed };
-            of.add(&tally);
+            of.add(tally);
         }
         self.time = time.or(self.time);
     }
@@ -359,7 +374,7 @@ impl UnitStats {
 
 /// Times that are no transaction's: when a restore point was made, recovery ended, a checkpoint began (in a shutdown
 /// nothing happens during one).
-fn other_time(record: &Record, known: Option<i64>) -> Option<i64> {
+pub(super) fn other_time(record: &Record, known: Option<i64>) -> Option<i64> {
     if record.header.rmid != RM_XLOG_ID {
         return None;
     }

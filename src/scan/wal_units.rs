@@ -10,32 +10,28 @@
 //! put in order the seams are checked: the first record of a unit must stand where the one before ended, name the
 //! last one, and not be of an older timeline. What is lost across a seam is told like what is lost inside a unit.
 //!
-//! Memory is bounded: every thread has one unit at hand (of a compressed file: all of the segment) and few results
-//! waiting.
+//! Memory is bounded: every thread has two units at hand, and few results waiting.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::wal_archive::WalArchive;
-use super::wal_walk::{Item, Pages, WalFault, WalKind, Walk, WalkEnd};
+use super::wal_pages::UnitPages;
+use super::wal_walk::{Pages, Visitor, WalFault, WalKind, Walk, WalkEnd};
 use crate::format::reader::Abi;
 use crate::format::timeline_history::Span;
-use crate::format::wal::page_header::{LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
+use crate::format::wal::page_header::{PageHeader, XLOG_BLCKSZ};
 use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::source::Error;
 use crate::source::archive::Archive;
-use crate::source::compressed::{Compression, Unpacked};
-use crate::source::file::{DataFile, ReadAt, ReadBuffer};
+use crate::source::compressed::Compression;
+use crate::source::file::{DataFile, ReadAt};
 
 /// Bytes of WAL that a thread takes at a time.
-const UNIT: u64 = 1 << 20;
-
-/// Bytes read at a time behind a unit: most records end on the next page, a long one goes on for many.
-const AHEAD: u64 = 16 * XLOG_BLCKSZ as u64;
+pub(super) const UNIT: u64 = 1 << 20;
 
 /// Results of one thread that may wait for their turn.
 const WAITING: usize = 8;
@@ -62,95 +58,12 @@ pub struct WalFiles {
     pub segments: BTreeMap<SegNo, SegmentSource>,
 }
 
-/// Bytes of a segment from some offset on.
-struct Loaded {
-    /// Position of the first byte.
-    start: Lsn,
-    length: usize,
-    bytes: Bytes,
-}
-
-/// Where the bytes are.
-enum Bytes {
-    Read(ReadBuffer),
-    /// A whole segment, of which `Loaded` is the part from the offset on.
-    Shared(Arc<Vec<u8>>, usize),
-}
-
-/// The pages of a unit, and on demand those behind it.
-struct UnitPages<'f> {
-    files: &'f WalFiles,
-    unit: Loaded,
-    ahead: Loaded,
-    /// The segment that was unpacked last, for the next unit of it.
-    unpacked: Option<(SegNo, Arc<Vec<u8>>)>,
-}
-
-impl Pages for UnitPages<'_> {
-    #[inline]
-    fn page(&mut self, address: Lsn) -> Option<&[u8]> {
-        if self.unit.holds(address) {
-            return Some(self.unit.page(address));
-        }
-        self.page_ahead(address)
-    }
-}
-
-impl UnitPages<'_> {
-    #[cold]
-    fn page_ahead(&mut self, address: Lsn) -> Option<&[u8]> {
-        if !self.ahead.holds(address) {
-            let old = std::mem::replace(&mut self.ahead, Loaded::nothing());
-            self.ahead = self.files.load(address, AHEAD, old.into_buffer(), &mut None).ok()?;
-        }
-        // A file that ends before is a page of no bytes; no file is no page.
-        Some(if self.ahead.holds(address) { self.ahead.page(address) } else { &[] })
-    }
-
-    /// Goes to another unit.
-    fn enter(&mut self, unit: Unit) -> Result<(), Error> {
-        let old = std::mem::replace(&mut self.unit, Loaded::nothing());
-        let length = (unit.end.0 - unit.start.0).next_multiple_of(XLOG_BLCKSZ as u64);
-        self.unit = self.files.load(unit.start, length, old.into_buffer(), &mut self.unpacked)?;
-        Ok(())
-    }
-}
-
-impl Loaded {
-    fn nothing() -> Loaded {
-        Loaded { start: Lsn::INVALID, length: 0, bytes: Bytes::Read(ReadBuffer::default()) }
-    }
-
-    #[inline]
-    fn holds(&self, address: Lsn) -> bool {
-        address.0.wrapping_sub(self.start.0) < self.length as u64
-    }
-
-    #[inline]
-    fn page(&self, address: Lsn) -> &[u8] {
-        let at = (address.0 - self.start.0) as usize;
-        let bytes = match &self.bytes {
-            Bytes::Read(buffer) => buffer.filled(self.length),
-            Bytes::Shared(segment, from) => segment.get(*from..).unwrap_or_default(),
-        };
-        bytes.get(at..self.length.min(at + XLOG_BLCKSZ)).unwrap_or_default()
-    }
-
-    /// The memory, to be filled again.
-    fn into_buffer(self) -> ReadBuffer {
-        match self.bytes {
-            Bytes::Read(buffer) => buffer,
-            Bytes::Shared(..) => ReadBuffer::default(),
-        }
-    }
-}
-
 /// A part of the WAL that one thread walks at a time.
 #[derive(Clone, Copy, Debug)]
 struct Unit {
     start: Lsn,
     end: Lsn,
-    /// Units of one compressed segment are of one thread, which unpacks it once.
+    /// Units of one packed segment are of one thread, which unpacks it once.
     thread: usize,
 }
 
@@ -180,12 +93,21 @@ pub struct UnitResult<T> {
     entered: Option<Lsn>,
     /// The system's word, if the unit could not be read.
     error: Option<Error>,
-    /// First page that was looked at, its timeline, and that of the newest page.
-    timelines: Option<(Lsn, TimelineId, TimelineId)>,
+    /// Where the unit starts.
+    pub start: Lsn,
+    /// The pages with which the timeline of the pages changes, from the first one that was looked at on.
+    pub turns: Vec<(Lsn, TimelineId)>,
+    /// The newest page that was looked at.
+    pub newest_page: Lsn,
 }
 
-/// Walks one unit: calls a visitor with each item, until that returns false.
-pub type Run<'r> = dyn FnMut(&mut dyn FnMut(Item) -> bool) -> WalkEnd + 'r;
+impl<T> UnitResult<T> {
+    /// With another result in the place of the caller's.
+    pub fn map<U>(self, other: impl FnOnce(T) -> U) -> UnitResult<U> {
+        let UnitResult { result, gap, first, end, entered, error, start, turns, newest_page } = self;
+        UnitResult { result: other(result), gap, first, end, entered, error, start, turns, newest_page }
+    }
+}
 
 /// How the walk of a stretch ended.
 #[derive(Debug)]
@@ -209,6 +131,8 @@ struct Seam<'f> {
     /// Timeline of the newest page.
     timeline: Option<TimelineId>,
     unreadable: Vec<Error>,
+    /// For tests that are made again.
+    pages: UnitPages<'f>,
 }
 
 impl Seam<'_> {
@@ -220,17 +144,24 @@ impl Seam<'_> {
             return false;
         }
         let Some(entered) = result.entered else {
-            self.fault = self.fault.or_else(|| self.test());
+            self.fault = match self.fault {
+                None => self.test(),
+                known => known,
+            };
             return false;
         };
-        let older = result.timelines.and_then(|(page, timeline, _)| {
-            let after = self.timeline.filter(|after| timeline < *after)?;
-            Some(WalFault::OutOfSequenceTimeline { page, timeline, after })
+        let older = result.turns.first().and_then(|(page, timeline)| {
+            let after = self.timeline.filter(|after| timeline < after)?;
+            Some(WalFault::OutOfSequenceTimeline { page: *page, timeline: *timeline, after })
         });
         let prev = result.first.filter(|(first, _)| *first == entered).map(|(_, prev)| prev);
         let linked = prev.is_none() || self.last.is_none() || prev == self.last;
         let follows = entered == self.at && linked;
-        let fault = self.fault.take().or_else(|| if follows { older } else { self.test() });
+        let fault = match self.fault.take() {
+            None if follows => older,
+            None => self.test(),
+            known => known,
+        };
         if let Some(fault) = fault {
             if !resume {
                 self.fault = Some(fault);
@@ -241,13 +172,14 @@ impl Seam<'_> {
         self.at = result.end.at;
         self.last = result.end.last.or(self.last);
         self.fault = result.end.fault;
-        self.timeline = result.timelines.map(|(_, _, newest)| newest).or(self.timeline);
+        self.timeline = result.turns.last().map(|(_, newest)| *newest).or(self.timeline);
         true
     }
 
     /// Why the record that must come next does not.
-    fn test(&self) -> Option<WalFault> {
-        let fault = self.files.with_walk(self.limit, |walk| walk.fault_at(self.at, self.last));
+    fn test(&mut self) -> Option<WalFault> {
+        let kind = self.files.kind;
+        let fault = Walk::new(kind, &mut self.pages, self.limit, self.limit).fault_at(self.at, self.last);
         // It is sound by itself: then the pages behind it contradict it.
         Some(fault.unwrap_or(WalFault::ContrecordRequested { at: self.at }))
     }
@@ -271,16 +203,21 @@ impl WalFiles {
             size: wal.identity.segment_size,
             system_id: wal.identity.system_id,
         };
-        Some(WalFiles::of(&wal.archive, kind, lineage))
+        Some(WalFiles::of(&wal.archive, kind, lineage, |_| true))
     }
 
     /// For each segment the file of the newest timeline that had begun by then; a `.partial` one only where there is
-    /// no other; of several copies the first directory's.
-    pub fn of(archive: &Archive, kind: WalKind, lineage: &[Span]) -> WalFiles {
+    /// no other; of several copies the first directory's. `usable` is asked about each file, by its index.
+    pub fn of(
+        archive: &Archive,
+        kind: WalKind,
+        lineage: &[Span],
+        usable: impl Fn(usize) -> bool,
+    ) -> WalFiles {
         let size = kind.size;
         // Better files replace worse ones: (timeline, whole) of the one chosen so far.
         let mut chosen: BTreeMap<SegNo, ((TimelineId, bool), SegmentSource)> = BTreeMap::new();
-        for entry in &archive.segments {
+        for (index, entry) in archive.segments.iter().enumerate() {
             let name = entry.name;
             let packing = archive.packing(entry);
             // Behind the last segment that there can be positions would begin again at 0; no server gets there.
@@ -294,7 +231,7 @@ impl WalFiles {
                 continue;
             }
             let rank = (name.timeline, !packing.partial);
-            if chosen.get(&segno).is_none_or(|(best, _)| rank > *best) {
+            if chosen.get(&segno).is_none_or(|(best, _)| rank > *best) && usable(index) {
                 let path = archive.segment_path(entry);
                 let source = SegmentSource { name, path, partial: packing.partial, content: None };
                 chosen.insert(segno, (rank, source));
@@ -304,9 +241,19 @@ impl WalFiles {
         WalFiles { kind, segments }
     }
 
+    /// Is there a file for a position?
+    pub fn has(&self, lsn: Lsn) -> bool {
+        self.segments.contains_key(&self.kind.size.segno(lsn))
+    }
+
+    /// The name of the file that holds a position.
+    pub fn name_at(&self, lsn: Lsn) -> Option<WalFileName> {
+        self.segments.get(&self.kind.size.segno(lsn)).map(|source| source.name)
+    }
+
     /// The timeline whose file holds a position: for messages that name the segment.
     pub fn timeline_at(&self, lsn: Lsn) -> Option<TimelineId> {
-        self.segments.get(&self.kind.size.segno(lsn)).map(|source| source.name.timeline)
+        self.name_at(lsn).map(|name| name.timeline)
     }
 
     /// The server's message, with the name of the file that holds the place.
@@ -340,8 +287,9 @@ impl WalFiles {
         pages.page(address).map(<[u8]>::to_vec)
     }
 
-    fn pages(&self) -> UnitPages<'_> {
-        UnitPages { files: self, unit: Loaded::nothing(), ahead: Loaded::nothing(), unpacked: None }
+    /// All of its pages.
+    pub(super) fn pages(&self) -> UnitPages<'_> {
+        UnitPages::new(self)
     }
 
     fn with_walk<R>(&self, limit: Lsn, look: impl FnOnce(&mut Walk<UnitPages>) -> R) -> R {
@@ -351,16 +299,16 @@ impl WalFiles {
 
     /// Walks all records from `start` on that end at or before `limit`, and says how that ended.
     ///
-    /// `work` runs in `threads` threads and gets the items of one unit; `consume` gets the results in order and
+    /// Each unit has a visitor made by `visitor`, in one of `threads` threads; `consume` gets them in order and
     /// returns false to stop. With `resume` damage is an item (inside a unit) or a gap (between units); without,
     /// the first failed test is the end.
-    pub fn walk<T: Send>(
+    pub fn walk<T: Visitor + Send>(
         &self,
         start: Lsn,
         limit: Lsn,
         threads: usize,
         resume: bool,
-        work: impl Fn(&mut Run) -> (T, WalkEnd) + Sync,
+        visitor: impl Fn() -> T + Sync,
         mut consume: impl FnMut(UnitResult<T>) -> bool,
     ) -> Walked {
         let threads = threads.max(1);
@@ -373,6 +321,7 @@ impl WalFiles {
             fault: None,
             timeline: None,
             unreadable: Vec::new(),
+            pages: self.pages(),
         };
         match self.first_record(start, limit) {
             Ok(first) => seam.at = first,
@@ -386,10 +335,10 @@ impl WalFiles {
             for thread in 0..threads {
                 let (sender, receiver) = sync_channel(WAITING);
                 channels.push(receiver);
-                let (units, work) = (&units, &work);
+                let (units, visitor) = (&units, &visitor);
                 scope.spawn(move || {
                     let own = units.iter().filter(|unit| unit.thread == thread);
-                    self.walk_units(own, start, limit, resume, work, &sender);
+                    self.walk_units(own, start, limit, resume, visitor, &sender);
                 });
             }
             for unit in &units {
@@ -410,40 +359,35 @@ impl WalFiles {
         seam.end()
     }
 
-    fn walk_units<'u, T: Send>(
+    fn walk_units<'u, T: Visitor + Send>(
         &self,
         units: impl Iterator<Item = &'u Unit>,
         start: Lsn,
         limit: Lsn,
         resume: bool,
-        work: &(impl Fn(&mut Run) -> (T, WalkEnd) + Sync),
+        visitor: &impl Fn() -> T,
         sender: &SyncSender<UnitResult<T>>,
     ) {
         let mut pages = self.pages();
         for unit in units {
             // What cannot be read has no pages: the walk ends there and says so.
-            let error = pages.enter(*unit).err();
+            let error = pages.enter(unit.start, unit.end).err();
             let mut walk = Walk::new(self.kind, &mut pages, unit.end, limit);
-            let (mut entered, mut first) = (None, None);
-            let mut run = |visit: &mut dyn FnMut(Item) -> bool| {
-                let from = unit.start.max(start);
-                match walk.enter(from, resume) {
-                    Ok(at) if at >= unit.end => WalkEnd { at, fault: None, last: None },
-                    Ok(at) => {
-                        entered = Some(at);
-                        walk.run(at, None, resume, |item| {
-                            if let (None, Item::Record { lsn, header, .. }) = (&first, &item) {
-                                first = Some((*lsn, header.prev));
-                            }
-                            visit(item)
-                        })
-                    }
-                    Err(fault) => WalkEnd { at: from, fault: Some(fault), last: None },
+            let (mut result, mut entered) = (visitor(), None);
+            let from = unit.start.max(start);
+            let end = match walk.enter(from, resume) {
+                Ok(at) if at >= unit.end => WalkEnd { at, fault: None, last: None },
+                Ok(at) => {
+                    entered = Some(at);
+                    walk.run(at, None, resume, &mut result)
                 }
+                Err(fault) => WalkEnd { at: from, fault: Some(fault), last: None },
             };
-            let (result, end) = work(&mut run);
-            let timelines = walk.timelines();
-            let result = UnitResult { result, gap: None, first, end, entered, error, timelines };
+            let first = walk.first();
+            let (turns, newest_page) = walk.into_turns();
+            let start = unit.start;
+            let result =
+                UnitResult { result, gap: None, first, end, entered, error, start, turns, newest_page };
             if sender.send(result).is_err() {
                 return;
             }
@@ -472,55 +416,9 @@ impl WalFiles {
         units
     }
 
-    /// Bytes of a segment from `start` on, at least `length` if there are so many.
-    fn load(
-        &self,
-        start: Lsn,
-        length: u64,
-        mut buffer: ReadBuffer,
-        unpacked: &mut Option<(SegNo, Arc<Vec<u8>>)>,
-    ) -> Result<Loaded, Error> {
-        let size = self.kind.size;
-        let (segno, offset) = (size.segno(start), size.offset(start));
-        let Some(source) = self.segments.get(&segno) else {
-            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Error::at(Path::new(""), "open file")(missing));
-        };
-        let shared = |bytes: Arc<Vec<u8>>| {
-            let there = if self.is_foreign(&bytes) { XLOG_BLCKSZ.min(bytes.len()) } else { bytes.len() };
-            let length = (there as u64).saturating_sub(offset).min(length) as usize;
-            Loaded { start, length, bytes: Bytes::Shared(bytes, offset as usize) }
-        };
-        if let Some(content) = &source.content {
-            return Ok(shared(Arc::clone(content)));
-        }
-        if let Some((_, bytes)) = unpacked.as_ref().filter(|(known, _)| *known == segno) {
-            return Ok(shared(Arc::clone(bytes)));
-        }
-        let file = DataFile::open(&source.path)?;
-        let mut head = [0; LONG_HEADER_SIZE];
-        let failed = Error::at(&source.path, "read file");
-        let count = file.read_full_at(&mut head, 0).map_err(failed)?;
-        let head = head.get(..count).unwrap_or_default();
-        if Compression::from_magic(head).is_none() {
-            let there = if self.is_foreign(head) { XLOG_BLCKSZ as u64 } else { size.bytes() };
-            let length = there.saturating_sub(offset).min(length);
-            let bytes = buffer.get(length as usize);
-            let length = file.read_full_at(bytes, offset).map_err(Error::at(&source.path, "read file"))?;
-            return Ok(Loaded { start, length, bytes: Bytes::Read(buffer) });
-        }
-        // A record's end in the next segment needs its first pages only.
-        let wanted = if offset == 0 && length <= AHEAD { length } else { size.bytes() };
-        let whole = Arc::new(unpack(&source.path, file, wanted)?);
-        if wanted == size.bytes() {
-            *unpacked = Some((segno, Arc::clone(&whole)));
-        }
-        Ok(shared(whole))
-    }
-
     /// Was a segment that begins so written by another cluster? Then it has its first page only, whose header says
     /// it: the others would pass every test.
-    fn is_foreign(&self, head: &[u8]) -> bool {
+    pub(super) fn is_foreign(&self, head: &[u8]) -> bool {
         let Ok(header) = PageHeader::read(head, self.kind.abi) else { return false };
         let is_page = header.major() == Some(self.kind.major) && header.fault(true).is_none();
         let other = |expected| header.long.is_some_and(|long| long.system_id != expected);
@@ -534,23 +432,4 @@ fn is_compressed(path: &Path) -> bool {
     let Ok(file) = DataFile::open(path) else { return false };
     let count = file.read_full_at(&mut magic, 0).unwrap_or(0);
     Compression::from_magic(magic.get(..count).unwrap_or_default()).is_some()
-}
-
-/// Unpacks a segment, up to `wanted` bytes. A stream that breaks off gives the bytes before the break.
-fn unpack(path: &Path, file: DataFile, wanted: u64) -> Result<Vec<u8>, Error> {
-    let failed = |error: std::io::Error| Error::at(path, "read file")(error);
-    let mut unpacked = Unpacked::new(file.into_std()).map_err(failed)?;
-    let mut bytes = vec![0; wanted as usize];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match unpacked.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error().is_some() => return Err(failed(error)),
-            Err(_) => break,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }

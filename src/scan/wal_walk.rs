@@ -19,7 +19,7 @@
 
 use crate::format::reader::{Abi, Data};
 use crate::format::wal::page_header::{PageHeader, XLOG_BLCKSZ};
-use crate::format::wal::record::{DecodeFault, Parts, RecordHeader, SIZE_OF_XLOG_RECORD, record_crc};
+use crate::format::wal::record::{DecodeFault, Parts, Record, RecordHeader, SIZE_OF_XLOG_RECORD, record_crc};
 use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, Major, SystemId, TimelineId, WalSegSize};
 
@@ -166,6 +166,17 @@ impl WalFault {
         }
     }
 
+    /// Is it a test of a record's own bytes?
+    pub fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            WalFault::Crc { .. }
+                | WalFault::RecordLength { .. }
+                | WalFault::ResourceManager { .. }
+                | WalFault::PrevLink { .. }
+        )
+    }
+
     /// The server's message, as `kind.major` words it.
     pub fn message(&self, kind: &WalKind, timeline: TimelineId) -> String {
         let major = kind.major;
@@ -242,16 +253,10 @@ impl WalFault {
 pub enum Item<'a> {
     /// A record whose tests all succeeded.
     Record {
-        /// Where it starts.
-        lsn: Lsn,
-        /// Where the next one would: after the padding.
+        /// The record.
+        record: &'a Record<'a>,
+        /// Where the next one starts: after the padding.
         end: Lsn,
-        /// Its fixed part.
-        header: RecordHeader,
-        /// All of its bytes, without page headers.
-        bytes: &'a [u8],
-        /// Where its parts lie in them.
-        parts: &'a Parts,
     },
     /// A record that the server gave up when it started after a crash, and replaced.
     Aborted {
@@ -269,6 +274,21 @@ pub enum Item<'a> {
         /// The record with which it goes on; equal to `from` if only the chain of prev-links is broken.
         to: Lsn,
     },
+}
+
+/// Who gets the items of a walk.
+pub trait Visitor {
+    /// The next item; false: no more of them.
+    fn visit(&mut self, item: Item) -> bool;
+}
+
+/// Wants none.
+struct Nobody;
+
+impl Visitor for Nobody {
+    fn visit(&mut self, _: Item) -> bool {
+        false
+    }
 }
 
 /// How a walk ended.
@@ -296,8 +316,10 @@ pub struct Walk<'p, P> {
     newest_page: Option<(Lsn, TimelineId)>,
     /// The page whose header was looked at last: records of the same page follow each other.
     current_page: Lsn,
-    /// The first page whose header was sound.
-    first_page: Option<(Lsn, TimelineId)>,
+    /// The first record that was visited, and its prev-link.
+    first: Option<(Lsn, Lsn)>,
+    /// Pages with which the timeline of the pages changes, the first sound one included.
+    turns: Vec<(Lsn, TimelineId)>,
     /// A record that crosses pages, put together.
     whole: Vec<u8>,
     /// Its parts.
@@ -307,9 +329,17 @@ pub struct Walk<'p, P> {
 /// No page starts here.
 const NO_PAGE: Lsn = Lsn(1);
 
+/// Where a record's bytes are.
+enum Place {
+    /// In this page, from this offset on.
+    Page(Lsn, usize),
+    /// In [`Walk::whole`].
+    Whole,
+}
+
 /// What reading one record gave.
 enum Read {
-    Record { header: RecordHeader, end: Lsn, in_page: Option<(Lsn, usize, usize)> },
+    Record { header: RecordHeader, end: Lsn, place: Place },
     Aborted { page: Lsn },
 }
 
@@ -324,16 +354,21 @@ impl<'p, P: Pages> Walk<'p, P> {
             last: None,
             newest_page: None,
             current_page: NO_PAGE,
-            first_page: None,
+            first: None,
+            turns: Vec::new(),
             whole: Vec::new(),
             parts: Parts::default(),
         }
     }
 
-    /// Timelines of the first page and of the newest one that were looked at: for the seam between two walks.
-    pub fn timelines(&self) -> Option<(Lsn, TimelineId, TimelineId)> {
-        let (page, first) = self.first_page?;
-        Some((page, first, self.newest_page?.1))
+    /// The pages with which the timeline of the pages changes, from the first sound one on, and the newest page.
+    pub fn into_turns(self) -> (Vec<(Lsn, TimelineId)>, Lsn) {
+        (self.turns, self.newest_page.map_or(Lsn::INVALID, |(page, _)| page))
+    }
+
+    /// The first record that was visited, and its prev-link.
+    pub fn first(&self) -> Option<(Lsn, Lsn)> {
+        self.first
     }
 
     /// The first record at or after `lsn` (`XLogFindNextRecord`); at or behind the limit if none starts before it.
@@ -354,7 +389,7 @@ impl<'p, P: Pages> Walk<'p, P> {
             // Inside the page the records have to be followed one by one.
             while at < lsn {
                 match self.read(at)? {
-                    Read::Record { end, .. } => at = self.skip_page_header(end),
+                    Read::Record { end, .. } => at = skip_page_header(&self.kind, end),
                     Read::Aborted { page } => return self.first_record(page),
                 }
                 self.last = None;
@@ -373,7 +408,7 @@ impl<'p, P: Pages> Walk<'p, P> {
                 Some(fault) if resume => (fault, self.resume_after(at, &fault)),
                 Some(fault) => (fault, None),
             },
-            Err(fault) if resume => (fault, self.first_proved(Lsn(page_of(lsn).0 + PAGE))),
+            Err(fault) if resume => (fault, self.first_proved_after(Lsn(page_of(lsn).0 + PAGE), &fault)),
             Err(fault) => (fault, None),
         };
         next.ok_or(fault)
@@ -381,7 +416,7 @@ impl<'p, P: Pages> Walk<'p, P> {
 
     /// Where the first record of a page starts; none if what the page begins with reaches over its end.
     fn behind_continuation(&self, page: Lsn, header: &PageHeader) -> Option<Lsn> {
-        let start = self.header_size(page);
+        let start = header_size(&self.kind, page);
         if !header.flags().first_is_contrecord {
             return Some(Lsn(page.0 + start));
         }
@@ -390,53 +425,65 @@ impl<'p, P: Pages> Walk<'p, P> {
     }
 
     /// Walks from the record at `start`, which must be one (see [`first_record`](Self::first_record)).
-    /// `prev` is the record before it, where that is known. `visit` returns false to stop. Without `resume` the
+    /// `prev` is the record before it, where that is known. `visitor` returns false to stop. Without `resume` the
     /// first failed test ends the walk.
     pub fn run(
         &mut self,
         start: Lsn,
         prev: Option<Lsn>,
         resume: bool,
-        mut visit: impl FnMut(Item) -> bool,
+        visitor: &mut impl Visitor,
     ) -> WalkEnd {
         let mut at = start;
         self.last = prev;
         self.current_page = NO_PAGE;
         loop {
+            if page_of(at) == self.current_page {
+                let go_on;
+                (at, go_on) = self.run_in_page(at, visitor);
+                if !go_on {
+                    return self.end(at, None);
+                }
+            }
             if at >= self.limit {
                 return self.end(at, None);
             }
-            let read = self.read(at);
-            match read {
-                Ok(Read::Record { header, end, in_page }) => {
-                    let bytes = match in_page {
-                        Some((page, from, to)) => {
-                            self.pages.page(page).and_then(|bytes| bytes.get(from..to)).unwrap_or_default()
+            match self.read(at) {
+                Ok(Read::Record { header, end, place }) => {
+                    let bytes = match place {
+                        Place::Page(page, from) => {
+                            let page = self.pages.page(page).and_then(|bytes| bytes.get(from..));
+                            page.and_then(|rest| rest.get(..header.total_length as usize)).unwrap_or_default()
                         }
-                        None => &self.whole,
+                        Place::Whole => &self.whole,
                     };
                     let data = Data { bytes, big_endian: self.kind.abi.big_endian };
-                    let go_on = match self.parts.decode(data, self.kind.major) {
-                        Ok(()) => visit(Item::Record { lsn: at, end, header, bytes, parts: &self.parts }),
+                    let major = self.kind.major;
+                    let go_on = match self.parts.decode(data, major) {
+                        Ok(()) => {
+                            self.first.get_or_insert((at, header.prev));
+                            let record = &Record { lsn: at, header, parts: &self.parts, data, major };
+                            visitor.visit(Item::Record { record, end })
+                        }
                         Err(fault) => {
                             let fault = WalFault::Decode { at, fault };
                             if !resume {
                                 return self.end(at, Some(fault));
                             }
-                            visit(Item::Lost { fault, from: at, to: end })
+                            visitor.visit(Item::Lost { fault, from: at, to: end })
                         }
                     };
                     self.last = Some(at);
-                    at = self.skip_page_header(end);
+                    at = skip_page_header(&self.kind, end);
                     if !go_on {
                         return self.end(at, None);
                     }
                 }
                 Ok(Read::Aborted { page }) => {
-                    if !visit(Item::Aborted { lsn: at, page }) {
+                    if !visitor.visit(Item::Aborted { lsn: at, page }) {
                         return self.end(at, None);
                     }
-                    at = Lsn(page.0 + self.header_size(page));
+                    at = Lsn(page.0 + header_size(&self.kind, page));
                 }
                 Err(fault) => {
                     let last = self.last;
@@ -444,7 +491,7 @@ impl<'p, P: Pages> Walk<'p, P> {
                         self.last = last;
                         return self.end(at, Some(fault));
                     };
-                    if !visit(Item::Lost { fault, from: at, to: next }) {
+                    if !visitor.visit(Item::Lost { fault, from: at, to: next }) {
                         self.last = last;
                         return self.end(at, Some(fault));
                     }
@@ -452,6 +499,30 @@ impl<'p, P: Pages> Walk<'p, P> {
                 }
             }
         }
+    }
+
+    /// Walks the records from `at` on that are whole on the current page and pass all tests: nearly all there are.
+    /// Returns where it stopped, and whether to go on; then it is for [`read`](Self::read) to say what is there.
+    #[inline]
+    fn run_in_page(&mut self, mut at: Lsn, visitor: &mut impl Visitor) -> (Lsn, bool) {
+        let (kind, page) = (self.kind, self.current_page);
+        let Some(bytes) = self.pages.page(page) else { return (at, true) };
+        let limit = self.limit.min(Lsn(page.0 + PAGE));
+        let mut go_on = true;
+        while at < limit && go_on {
+            let here = Data { bytes, big_endian: kind.abi.big_endian }.from((at.0 - page.0) as usize);
+            let Ok(Some((header, data))) = whole_record(&kind, self.last, self.end, at, here) else { break };
+            if self.parts.decode(data, kind.major).is_err() {
+                break;
+            }
+            self.first.get_or_insert((at, header.prev));
+            let end = end_of_record(&kind, &header, Lsn(at.0 + u64::from(header.total_length)));
+            let record = &Record { lsn: at, header, parts: &self.parts, data, major: kind.major };
+            go_on = visitor.visit(Item::Record { record, end });
+            self.last = Some(at);
+            at = end;
+        }
+        (skip_page_header(&kind, at), go_on)
     }
 
     /// The test that the record at `at` fails if `prev` is the record before it; without, if the walk enters there.
@@ -463,7 +534,7 @@ impl<'p, P: Pages> Walk<'p, P> {
 
     /// The test that keeps the record at `at` from being the first one; also that of its parts.
     pub fn fault_of_first(&mut self, at: Lsn) -> Option<WalFault> {
-        self.run(at, None, false, |_| false).fault
+        self.run(at, None, false, &mut Nobody).fault
     }
 
     /// The first record in the pages from `page` on that is provably one: its page's header is sound, and its CRC
@@ -494,8 +565,6 @@ impl<'p, P: Pages> Walk<'p, P> {
     fn resume_after(&mut self, at: Lsn, fault: &WalFault) -> Option<Lsn> {
         match fault {
             WalFault::EndOfRange { .. } => return None,
-            // A page of an older timeline is as good as any other once it is said that it is older.
-            WalFault::OutOfSequenceTimeline { .. } => self.newest_page = None,
             // A record that is whole, but does not belong to the one before: it begins another chain.
             WalFault::PrevLink { .. } => {
                 self.last = None;
@@ -517,7 +586,20 @@ impl<'p, P: Pages> Walk<'p, P> {
             }
             _ => {}
         }
-        self.first_proved(Lsn(page_of(at).0 + PAGE))
+        self.first_proved_after(Lsn(page_of(at).0 + PAGE), fault)
+    }
+
+    /// The first record in or behind `page` that is provably one, after this fault.
+    fn first_proved_after(&mut self, page: Lsn, fault: &WalFault) -> Option<Lsn> {
+        match fault {
+            // A page of an older timeline is as good as any other once it is said that it is older. The newer one before
+            // it must not be looked at again: no record starts between them.
+            WalFault::OutOfSequenceTimeline { page, .. } => {
+                self.newest_page = None;
+                self.first_proved(*page)
+            }
+            _ => self.first_proved(page),
+        }
     }
 
     /// Where the record at `at` ends by its own length, if that is on the same page.
@@ -528,16 +610,6 @@ impl<'p, P: Pages> Walk<'p, P> {
         let total = Data { bytes, big_endian }.u32((at.0 - page.0) as usize)?;
         let next = Lsn((at.0 + u64::from(total)).next_multiple_of(8));
         (page_of(next) == page).then_some(next)
-    }
-
-    /// Size of the header of the page at `page`, by its place.
-    fn header_size(&self, page: Lsn) -> u64 {
-        if self.kind.size.offset(page) == 0 { SIZE_OF_XLOG_LONG_PHD } else { SIZE_OF_XLOG_SHORT_PHD }
-    }
-
-    /// A record never starts at a page's first byte: there its header is.
-    fn skip_page_header(&self, at: Lsn) -> Lsn {
-        if at.0.is_multiple_of(PAGE) { Lsn(at.0 + self.header_size(at)) } else { at }
     }
 
     /// `XLogReaderValidatePageHeader`.
@@ -580,7 +652,9 @@ impl<'p, P: Pages> Walk<'p, P> {
             Some((newest, _)) if page <= newest => Ok(header),
             _ => {
                 self.newest_page = Some((page, header.timeline));
-                self.first_page = self.first_page.or(self.newest_page);
+                if self.turns.last().is_none_or(|(_, timeline)| *timeline != header.timeline) {
+                    self.turns.push((page, header.timeline));
+                }
                 Ok(header)
             }
         }
@@ -595,7 +669,7 @@ impl<'p, P: Pages> Walk<'p, P> {
             return Err(WalFault::EndOfRange { at });
         }
         if page != self.current_page {
-            let header_size = self.header_size(page);
+            let header_size = header_size(&self.kind, page);
             let page_header = self.page_header(page)?;
             if offset < header_size {
                 return Err(WalFault::RecordOffset { at, offset, expected: header_size });
@@ -605,26 +679,14 @@ impl<'p, P: Pages> Walk<'p, P> {
             }
             self.current_page = page;
         }
-        let big_endian = self.kind.abi.big_endian;
+        let kind = self.kind;
+        let big_endian = kind.abi.big_endian;
         let bytes = self.pages.page(page).ok_or(WalFault::NoPage { page })?;
         let here = Data { bytes, big_endian }.from(offset as usize);
         let total = here.u32(0).ok_or(WalFault::ShortPage { page, have: bytes.len() })?;
-        let header = RecordHeader::read(here);
-        if let Some(header) = &header {
-            check_header(&self.kind, self.last, at, header)?;
-        } else if (total as usize) < SIZE_OF_XLOG_RECORD {
-            return Err(WalFault::RecordLength { at, length: total });
-        }
-        if u64::from(total) <= PAGE - offset {
-            if at.0 + u64::from(total) > self.end.0 {
-                return Err(WalFault::EndOfRange { at });
-            }
-            let (from, to) = (offset as usize, offset as usize + total as usize);
-            let bytes = bytes.get(from..to).unwrap_or_default();
-            let header = header.ok_or(WalFault::RecordLength { at, length: total })?;
-            check_crc(at, &header, bytes)?;
-            let end = self.end_of_record(&header, Lsn(at.0 + u64::from(total)));
-            return Ok(Read::Record { header, end, in_page: Some((page, from, to)) });
+        if let Some((header, _)) = whole_record(&kind, self.last, self.end, at, here)? {
+            let end = end_of_record(&kind, &header, Lsn(at.0 + u64::from(total)));
+            return Ok(Read::Record { header, end, place: Place::Page(page, offset as usize) });
         }
         if page.0 + PAGE > self.end.0 {
             return Err(WalFault::EndOfRange { at });
@@ -632,7 +694,7 @@ impl<'p, P: Pages> Walk<'p, P> {
 
         self.whole.clear();
         self.whole.extend_from_slice(bytes.get(offset as usize..).unwrap_or_default());
-        let mut checked = header.is_some();
+        let mut checked = here.len() >= SIZE_OF_XLOG_RECORD;
         loop {
             page = Lsn(page.0 + PAGE);
             let missing = u64::from(total) - self.whole.len() as u64;
@@ -651,7 +713,7 @@ impl<'p, P: Pages> Walk<'p, P> {
                 let (length, expected) = (page_header.remaining_length, missing);
                 return Err(WalFault::ContrecordLength { at, length, expected });
             }
-            let start = self.header_size(page);
+            let start = header_size(&self.kind, page);
             let piece = missing.min(PAGE - start);
             if page.0 + start + piece > self.end.0 {
                 return Err(WalFault::EndOfRange { at });
@@ -660,7 +722,7 @@ impl<'p, P: Pages> Walk<'p, P> {
             self.whole
                 .extend_from_slice(bytes.get(start as usize..(start + piece) as usize).unwrap_or_default());
             if !checked && let Some(header) = RecordHeader::read(Data { bytes: &self.whole, big_endian }) {
-                check_header(&self.kind, self.last, at, &header)?;
+                check_header(&kind, self.last, at, &header)?;
                 checked = true;
             }
             if piece == missing {
@@ -669,22 +731,58 @@ impl<'p, P: Pages> Walk<'p, P> {
                 check_crc(at, &header, &self.whole)?;
                 // The page of the record's end is the page of the next record.
                 self.current_page = page;
-                let end = self.end_of_record(&header, Lsn(page.0 + start + piece));
-                return Ok(Read::Record { header, end, in_page: None });
+                let end = end_of_record(&kind, &header, Lsn(page.0 + start + piece));
+                return Ok(Read::Record { header, end, place: Place::Whole });
             }
         }
     }
+}
 
-    /// Where the record after this one starts; a switch record fills its segment.
-    fn end_of_record(&self, header: &RecordHeader, end: Lsn) -> Lsn {
-        if header.rmid == RM_XLOG_ID && header.op() == XLOG_SWITCH {
-            return Lsn(end.0.next_multiple_of(self.kind.size.bytes()));
-        }
-        Lsn(end.0.next_multiple_of(8))
+/// The record at `at`, if it is whole on the page of which `here` is the rest; else its header was tested as far as
+/// it is there. Inlined, because what it returns is large and wanted in parts.
+#[inline(always)]
+fn whole_record<'d>(
+    kind: &WalKind,
+    last: Option<Lsn>,
+    end: Lsn,
+    at: Lsn,
+    here: Data<'d>,
+) -> Result<Option<(RecordHeader, Data<'d>)>, WalFault> {
+    let Some(header) = RecordHeader::read(here) else {
+        let length = here.u32(0).unwrap_or(0);
+        let too_short = (length as usize) < SIZE_OF_XLOG_RECORD;
+        return if too_short { Err(WalFault::RecordLength { at, length }) } else { Ok(None) };
+    };
+    check_header(kind, last, at, &header)?;
+    let Some(bytes) = here.bytes.get(..header.total_length as usize) else { return Ok(None) };
+    if at.0 + u64::from(header.total_length) > end.0 {
+        return Err(WalFault::EndOfRange { at });
     }
+    check_crc(at, &header, bytes)?;
+    Ok(Some((header, Data { bytes, ..here })))
+}
+
+/// Where the record after this one starts; a switch record fills its segment.
+#[inline]
+fn end_of_record(kind: &WalKind, header: &RecordHeader, end: Lsn) -> Lsn {
+    if header.rmid == RM_XLOG_ID && header.op() == XLOG_SWITCH {
+        return Lsn(end.0.next_multiple_of(kind.size.bytes()));
+    }
+    Lsn(end.0.next_multiple_of(8))
+}
+
+/// Size of the header of the page at `page`, by its place.
+fn header_size(kind: &WalKind, page: Lsn) -> u64 {
+    if kind.size.offset(page) == 0 { SIZE_OF_XLOG_LONG_PHD } else { SIZE_OF_XLOG_SHORT_PHD }
+}
+
+/// A record never starts at a page's first byte: there its header is.
+fn skip_page_header(kind: &WalKind, at: Lsn) -> Lsn {
+    if at.0.is_multiple_of(PAGE) { Lsn(at.0 + header_size(kind, at)) } else { at }
 }
 
 /// `ValidXLogRecordHeader`; `last` is the record before, if that is known.
+#[inline(always)]
 fn check_header(kind: &WalKind, last: Option<Lsn>, at: Lsn, header: &RecordHeader) -> Result<(), WalFault> {
     if (header.total_length as usize) < SIZE_OF_XLOG_RECORD {
         return Err(WalFault::RecordLength { at, length: header.total_length });
@@ -700,6 +798,7 @@ fn check_header(kind: &WalKind, last: Option<Lsn>, at: Lsn, header: &RecordHeade
     if linked { Ok(()) } else { Err(WalFault::PrevLink { at, prev: header.prev }) }
 }
 
+#[inline(always)]
 fn check_crc(at: Lsn, header: &RecordHeader, bytes: &[u8]) -> Result<(), WalFault> {
     let calculated = record_crc(bytes);
     if calculated == header.crc { Ok(()) } else { Err(WalFault::Crc { at, stored: header.crc, calculated }) }

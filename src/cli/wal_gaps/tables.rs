@@ -1,5 +1,7 @@
 //! The tables and the drawing of `wal-gaps`.
 
+mod reach;
+
 use std::collections::BTreeSet;
 
 use crate::check::archive::restorable_backups;
@@ -7,7 +9,7 @@ use crate::pg::TimelineId;
 use crate::report::{Cell, Fact, Section};
 use crate::scan::timeline::{Run, Timeline};
 use crate::scan::wal_archive::{Depth, PgWalState, SizeSource};
-use crate::scan::wal_picture::{Gap, Picture};
+use crate::scan::wal_picture::{Gap, Picture, is_on};
 
 /// Rows of one table unless all are asked for.
 const ROWS: usize = 100;
@@ -20,13 +22,15 @@ pub(super) fn sections(
     all: bool,
 ) -> Vec<Section> {
     let limit = if all { usize::MAX } else { ROWS };
-    let mut sections =
-        vec![facts(picture, gaps, target), timelines(picture, limit), ranges(picture, gaps, limit)];
+    let mut sections = vec![facts(picture, gaps, target)];
+    sections.extend(target.and_then(|target| reach::facts(picture, target)));
+    sections.extend(reach::chains(picture, limit));
+    sections.extend([timelines(picture, limit), ranges(picture, gaps, limit)]);
     if picture.timelines.by_id.len() > 1 {
         sections.push(tree(picture, limit));
     }
     if !picture.backups.is_empty() {
-        sections.push(backups(picture, limit));
+        sections.push(backups(picture, target, limit));
     }
     if !picture.pg_wals.is_empty() {
         sections.push(pg_wal(picture));
@@ -54,7 +58,7 @@ fn facts(picture: &Picture, gaps: &[Gap], target: Option<TimelineId>) -> Section
     let depth = match picture.wal.depth {
         Depth::Names => "names only: no segment was opened",
         Depth::Headers => "first page of each segment",
-        Depth::Pages => "every page header",
+        Depth::Records => "every record",
     };
     let usable: u64 = picture.timelines.by_id.values().map(Timeline::count).sum();
     let unusable: usize = picture.timelines.by_id.values().map(|timeline| timeline.unusable.len()).sum();
@@ -76,12 +80,14 @@ fn facts(picture: &Picture, gaps: &[Gap], target: Option<TimelineId>) -> Section
     let Some(target) = target else {
         return Section::Facts { key: "summary", heading: "Summary", facts };
     };
-    let way = picture.timelines.way(target);
+    let way = picture.way(target);
     facts.push(fact("target_timeline", "recovery to timeline", target.0));
     if let Some((_, stretch)) = way.from(picture.start_of(&way)) {
         facts.push(fact("oldest_segment", "from segment", stretch.first.to_string()));
         facts.push(fact("last_segment", "to segment", stretch.last.to_string()));
-        facts.push(fact("recovery_point", "recovery point at most", stretch.end));
+        let exact = picture.records.is_some();
+        let heading = if exact { "recovery point" } else { "recovery point at most" };
+        facts.push(fact("recovery_point", heading, stretch.end));
     }
     if picture.has_archive && !picture.pg_wals.is_empty() {
         let way = picture.with_pg_wal.way(target);
@@ -101,7 +107,7 @@ fn timelines(picture: &Picture, limit: usize) -> Section {
     let timelines = &picture.timelines;
     let rows = timelines.by_id.iter().take(limit).map(|(id, timeline)| {
         let parent = timelines.parent(*id);
-        let way = timelines.way(*id);
+        let way = picture.way(*id);
         let start = picture.start_of(&way);
         let reached = way.from(start);
         let broken = way.holes.iter().any(|hole| hole.end > start);
@@ -128,7 +134,11 @@ fn timelines(picture: &Picture, limit: usize) -> Section {
     });
     Section::Table {
         key: "timelines",
-        heading: "Timelines (the reachable end is an upper bound: the last segment may be partly filled)",
+        heading: if picture.records.is_some() {
+            "Timelines"
+        } else {
+            "Timelines (the reachable end is an upper bound: the last segment may be partly filled)"
+        },
         columns: vec![
             ("timeline", "TLI"),
             ("parent", "PARENT"),
@@ -282,14 +292,14 @@ fn timeline_text(picture: &Picture, id: TimelineId) -> String {
     text
 }
 
-fn backups(picture: &Picture, limit: usize) -> Section {
+fn backups(picture: &Picture, target: Option<TimelineId>, limit: usize) -> Section {
     let rows = picture.backups.iter().take(limit).map(|backup| {
-        let way = picture.timelines.way(backup.timeline);
+        let way_of_backup = picture.way(backup.timeline);
         let stop = backup.stop.unwrap_or(crate::pg::Lsn(backup.start.0.saturating_add(1)));
-        let whole = picture.covers(&way, backup.start, stop);
+        let whole = picture.covers(&way_of_backup, backup.start, stop);
         let size = picture.timelines.segment_size;
         let name = |lsn| picture.timelines.name(backup.timeline, lsn).to_string();
-        vec![
+        let mut row = vec![
             Cell::from(backup.label.clone()),
             Cell::from(backup.timeline.0),
             Cell::from(backup.start),
@@ -297,20 +307,32 @@ fn backups(picture: &Picture, limit: usize) -> Section {
             Cell::from(name(size.segno(backup.start))),
             Cell::from(name(size.segno_before(stop))),
             Cell::from(if whole { "FOUND" } else { "MISSING" }),
-        ]
+        ];
+        if picture.records.is_some() {
+            let way = target.filter(|target| *target != backup.timeline).map(|target| picture.way(target));
+            let way = way.filter(|way| is_on(way, backup)).unwrap_or(way_of_backup);
+            let reach = picture.reach(&way, backup.start).filter(|_| whole);
+            row.push(Cell::from(reach.as_ref().map(|reach| reach.chain.end)));
+            row.push(reach::time(reach.and_then(|reach| reach.chain.moment())));
+        }
+        row
     });
+    let mut columns = vec![
+        ("label", "LABEL"),
+        ("timeline", "TLI"),
+        ("start", "START"),
+        ("stop", "STOP"),
+        ("first", "FIRST SEGMENT"),
+        ("last", "LAST SEGMENT"),
+        ("status", "WAL"),
+    ];
+    if picture.records.is_some() {
+        columns.extend([("reaches", "REACHES"), ("time", "TIME THERE")]);
+    }
     Section::Table {
         key: "backups",
         heading: "Backups known from .backup files, and whether the WAL that they need is there",
-        columns: vec![
-            ("label", "LABEL"),
-            ("timeline", "TLI"),
-            ("start", "START"),
-            ("stop", "STOP"),
-            ("first", "FIRST SEGMENT"),
-            ("last", "LAST SEGMENT"),
-            ("status", "WAL"),
-        ],
+        columns,
         rows: rows.collect(),
     }
 }

@@ -15,13 +15,11 @@ use super::wal_fullpage::Saver;
 use super::wal_selection::{Selected, Selection};
 use super::{Common, Failure};
 use crate::finding::Coverage;
-use crate::format::reader::Data;
-use crate::format::wal::record::Record;
 use crate::pg::Lsn;
 use crate::report::{Format, Status};
 use crate::scan::wal_stats::{UnitStats, WalStats, Wanted};
-use crate::scan::wal_units::{Loss, Run, Walked};
-use crate::scan::wal_walk::Item;
+use crate::scan::wal_units::{Loss, Walked};
+use crate::scan::wal_walk::{Item, Visitor};
 pub(super) use table::Rows;
 
 /// Show how much WAL there is of what: by kind of record, relation, database, transaction or minute
@@ -146,13 +144,49 @@ pub(super) fn print_stats(
     Ok(walked)
 }
 
+/// How records are counted, for the threads.
+struct Counter<'a> {
+    /// Those that pass, if any were asked for.
+    filters: Option<&'a Filters>,
+    saver: Option<&'a Saver<'a>>,
+    /// Of a limit.
+    left: Option<AtomicU64>,
+}
+
 /// What a thread made of one unit.
-struct Counted {
+struct Counted<'c> {
+    counter: &'c Counter<'c>,
     stats: UnitStats,
     /// Valid records, whether they pass the filters or not, and the first of them.
     records: u64,
     first: Option<Lsn>,
     losses: Vec<Loss>,
+}
+
+impl Visitor for Counted<'_> {
+    #[inline(always)]
+    fn visit(&mut self, item: Item) -> bool {
+        let Counter { filters, saver, left } = self.counter;
+        match item {
+            Item::Record { record, end } => {
+                self.records += 1;
+                self.first.get_or_insert(record.lsn);
+                if filters.is_some_and(|filters| !filters.pass(&record.header, record.parts)) {
+                    return true;
+                }
+                if saver.is_some_and(|saver| !saver.save(record)) {
+                    return false;
+                }
+                self.stats.count(record, end);
+                left.as_ref().is_none_or(|left| left.fetch_sub(1, Ordering::Relaxed) > 1)
+            }
+            Item::Aborted { .. } => true,
+            Item::Lost { fault, from, to } => {
+                self.losses.push(Loss { fault, from, to });
+                true
+            }
+        }
+    }
 }
 
 fn count(
@@ -164,38 +198,23 @@ fn count(
     total: &mut Total,
 ) -> (WalStats, Walked) {
     let Selected { files, start, end, .. } = selected;
-    let (major, big_endian) = (files.kind.major, files.kind.abi.big_endian);
     let limit = dump.selection.limit.filter(|limit| *limit > 0);
     // With a limit the records have to be counted one after the other.
     let threads = if limit.is_some() { 1 } else { dump.selection.threads() };
-    let left = AtomicU64::new(limit.unwrap_or(0));
-    let filtered = dump.filters.any();
-    let work = |run: &mut Run| {
-        let mut unit = Counted { stats: UnitStats::new(wanted), records: 0, first: None, losses: Vec::new() };
-        let end = run(&mut |item| {
-            match item {
-                Item::Record { lsn, end, header, bytes, parts } => {
-                    unit.records += 1;
-                    unit.first.get_or_insert(lsn);
-                    if filtered && !dump.filters.pass(&header, parts) {
-                        return true;
-                    }
-                    let record = Record { lsn, header, parts, data: Data { bytes, big_endian }, major };
-                    if saver.is_some_and(|saver| !saver.save(&record)) {
-                        return false;
-                    }
-                    unit.stats.count(&record, end);
-                    return limit.is_none() || left.fetch_sub(1, Ordering::Relaxed) > 1;
-                }
-                Item::Aborted { .. } => {}
-                Item::Lost { fault, from, to } => unit.losses.push(Loss { fault, from, to }),
-            }
-            true
-        });
-        (unit, end)
+    let counter = Counter {
+        filters: dump.filters.any().then_some(&dump.filters),
+        saver,
+        left: limit.map(AtomicU64::new),
+    };
+    let counted = || Counted {
+        counter: &counter,
+        stats: UnitStats::new(wanted),
+        records: 0,
+        first: None,
+        losses: Vec::new(),
     };
     let mut stats = WalStats::new(top);
-    let walked = files.walk(*start, *end, threads, !dump.strict, work, |unit| {
+    let walked = files.walk(*start, *end, threads, !dump.strict, counted, |unit| {
         let counted = unit.result;
         total.first = total.first.or(counted.first);
         total.records += counted.records;

@@ -35,7 +35,7 @@ codes! {
         means "The file holds the WAL of another position than its name says: a recycled segment was archived, or files were renamed. Recovery ends before it, without an error if no target is set.",
         next "The name that its content belongs to is in the evidence. Look for the real segment in pg_wal, on a standby or in another archive; never rename files to fill a gap.";
     WRONG_TIMELINE = "ARC-012", Damage, "unexpected timeline ID in WAL segment",
-        means "The pages were written on another timeline than the one that the name says, in a place where no branch can be. A file was renamed to another timeline. The server ends recovery there.",
+        means "The pages were written on another timeline than the one that the name says, in a place where no branch can be. A file was renamed to another timeline. The server ends recovery there; only in the segment of a switch it does not notice, and replays the old timeline's transactions as if they were the new one's.",
         next "Put the file back under its own timeline, and look for the real one.";
     HIDDEN_COMPRESSION = "ARC-013", Damage, "compressed under a plain name",
         means "The content is whole but compressed, and the name does not say so: restore_command = 'cp …' hands the server compressed bytes and the server stops with FATAL: archive file has wrong size.",
@@ -52,9 +52,6 @@ codes! {
     BOMB = "ARC-017", Damage, "compressed file holds more than a segment",
         means "More bytes come out than a segment has; unpacking was stopped. It is no segment of this cluster, and unpacking it may fill the disk.",
         next "Do not unpack it on the database's machine. Look for the real segment in pg_wal, on a standby or in another archive.";
-    BAD_PAGES = "ARC-018", Damage, "unexpected page inside a WAL segment",
-        means "Behind sound pages comes something that no server writes into a segment that it completes: a lost write, damage, or the file was copied while the server was still writing it. Recovery ends there, without an error if no target is set.",
-        next "Replace the file by a copy from pg_wal, a standby or another archive. If there is none, recovery can reach the position given and no further.";
     COPIES_DIFFER = "ARC-019", Damage, "two different segments of one name",
         means "Two servers wrote the same part of the same timeline: split brain, or a restored copy that archives into its original's archive. Which of the two a recovery gets depends on restore_command.",
         next "Keep both. Find out which server wrote which (times, and from which segment on they differ), decide which history is the right one, and give the other cluster a new timeline or another archive.";

@@ -14,7 +14,7 @@ codes! {
         means "Two timelines tell the past of a common ancestor differently. Timeline numbers were given out twice, or files of two clusters are mixed.",
         next "Compare the lines and the segments' page headers, find out which server wrote which file, and keep them apart.";
     SEGMENTS_CONTRADICT = "TLI-005", Damage, "history file contradicts the segments",
-        means "The history says that the timeline began in one segment, but its first segment is another one that cannot be explained by missing files. The history belongs to another timeline of the same number, or the segments do.",
+        means "The history says that the timeline began at one place, but its files tell another one: the first segment is another one that cannot be explained by missing files, the switch point lies inside a record, or pages before it are the new timeline's already. The history belongs to another timeline of the same number, or the segments do.",
         next "Do not recover to this timeline before its origin is known. Compare with the history file in the pg_wal of the server that wrote the segments.";
     LATEST_STOPS = "TLI-006", Damage, "latest does not mean the highest timeline",
         means "The server finds the latest timeline by asking for one history file after the other; a missing number ends the search. It recovers to an older timeline without a word, and gives the missing number to its new timeline although segments with that number exist.",

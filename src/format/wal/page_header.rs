@@ -23,7 +23,7 @@
 
 use std::fmt;
 
-use crate::format::reader::{Abi, Reader, Truncated};
+use crate::format::reader::{Abi, Truncated, u16_at, u32_at, u64_at};
 use crate::pg::{Lsn, Major, SystemId, TimelineId, WalSegSize};
 
 /// `XLOG_BLCKSZ` of every packaged build.
@@ -110,17 +110,17 @@ impl fmt::Display for HeaderFault {
 impl PageHeader {
     /// Reads the header at the start of `bytes`, whatever its content.
     pub fn read(bytes: &[u8], abi: Abi) -> Result<PageHeader, Truncated> {
-        let mut reader = Reader::new(bytes, abi);
-        let magic = reader.u16("xlp_magic")?;
-        let info = reader.u16("xlp_info")?;
-        let timeline = TimelineId(reader.u32("xlp_tli")?);
-        let page_address = Lsn(reader.u64("xlp_pageaddr")?);
-        let remaining_length = reader.u32("xlp_rem_len")?;
+        let magic = u16_at(bytes, 0, "xlp_magic", abi)?;
+        let info = u16_at(bytes, 2, "xlp_info", abi)?;
+        let timeline = TimelineId(u32_at(bytes, 4, "xlp_tli", abi)?);
+        let page_address = Lsn(u64_at(bytes, 8, "xlp_pageaddr", abi)?);
+        let remaining_length = u32_at(bytes, 16, "xlp_rem_len", abi)?;
         let long = if info & LONG_HEADER != 0 {
+            let at = 20usize.next_multiple_of(abi.align8);
             Some(LongHeader {
-                system_id: SystemId(reader.u64("xlp_sysid")?),
-                segment_size: reader.u32("xlp_seg_size")?,
-                block_size: reader.u32("xlp_xlog_blcksz")?,
+                system_id: SystemId(u64_at(bytes, at, "xlp_sysid", abi)?),
+                segment_size: u32_at(bytes, at + 8, "xlp_seg_size", abi)?,
+                block_size: u32_at(bytes, at + 12, "xlp_xlog_blcksz", abi)?,
             })
         } else {
             None

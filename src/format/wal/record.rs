@@ -20,13 +20,16 @@
 use std::ops::Range;
 
 use crate::format::compress::Compression;
-use crate::format::control::crc32c;
+use crate::format::crc32c::crc32c_of_both;
 use crate::format::reader::Data;
 use crate::pg::relation::RelFileLocator;
 use crate::pg::{BlockNumber, Lsn, Major};
 
 /// `SizeOfXLogRecord`.
 pub const SIZE_OF_XLOG_RECORD: usize = 24;
+
+/// Where `xl_crc` is: it covers the bytes of the header before it.
+const CRC_OFFSET: usize = 20;
 
 /// `XLR_MAX_BLOCK_ID`.
 const MAX_BLOCK_ID: u8 = 32;
@@ -56,7 +59,9 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// Reads the 24 bytes.
+    #[inline]
     pub fn read(data: Data) -> Option<RecordHeader> {
+        let data = Data { bytes: data.bytes.first_chunk::<SIZE_OF_XLOG_RECORD>()?, ..data };
         Some(RecordHeader {
             total_length: data.u32(0)?,
             xid: data.u32(4)?,
@@ -120,6 +125,8 @@ pub struct Parts {
     pub origin: Option<u16>,
     /// 14+: the top transaction of a subtransaction's first record.
     pub toplevel_xid: Option<u32>,
+    /// Bytes of all images.
+    image_length: u32,
 }
 
 /// Why a record whose CRC is right cannot be taken apart.
@@ -194,11 +201,23 @@ impl DecodeFault {
 
 impl Parts {
     /// Finds the parts of a whole record.
+    #[inline]
     pub fn decode(&mut self, record: Data, major: Major) -> Result<(), DecodeFault> {
+        // Compiled for either byte order, so that the order is no question at every field.
+        if record.big_endian {
+            self.decode_in(Data { big_endian: true, ..record }, major)
+        } else {
+            self.decode_in(Data { big_endian: false, ..record }, major)
+        }
+    }
+
+    #[inline(always)]
+    fn decode_in(&mut self, record: Data, major: Major) -> Result<(), DecodeFault> {
         self.blocks.clear();
         self.main = 0..0;
         self.origin = None;
         self.toplevel_xid = None;
+        self.image_length = 0;
         let end = record.bytes.len();
         let mut at = SIZE_OF_XLOG_RECORD;
         // Sum of the images, block data and main data announced so far.
@@ -258,6 +277,7 @@ impl Parts {
     }
 
     /// Reads the header of block `id` and returns how many bytes its image and data will take.
+    #[inline(always)]
     fn block_header(
         &mut self,
         id: u8,
@@ -266,8 +286,10 @@ impl Parts {
         major: Major,
     ) -> Result<usize, DecodeFault> {
         let short = || DecodeFault::InvalidLength;
-        let fork_flags = record.u8(*at).ok_or_else(short)?;
-        let data_length = record.u16(*at + 1).ok_or_else(short)?;
+        // The last field first: then all are known to be there.
+        let fixed = record.from(*at);
+        let data_length = fixed.u16(1).ok_or_else(short)?;
+        let fork_flags = fixed.u8(0).ok_or_else(short)?;
         *at += 3;
         let has_data = fork_flags & 0x20 != 0;
         if has_data && data_length == 0 {
@@ -276,22 +298,39 @@ impl Parts {
         if !has_data && data_length != 0 {
             return Err(DecodeFault::DataWithoutFlag(data_length));
         }
-        let mut length = usize::from(data_length);
-        let mut image = None;
-        if fork_flags & 0x10 != 0 {
-            let header = image_header(record, at, major)?;
-            length += header.bytes.len();
-            image = Some(header);
+        // Most have no image; the two ways meet late, so that these have none to copy.
+        if fork_flags & 0x10 == 0 {
+            return self.rest_of_block_header(id, fork_flags, data_length, None, record, at);
         }
-        let locator = if fork_flags & 0x80 == 0 {
-            let locator = record.locator(*at).ok_or_else(short)?;
-            *at += 12;
-            locator
+        let image = image_header(record, at, major)?;
+        let length = image.bytes.len();
+        self.image_length += length as u32;
+        let data = self.rest_of_block_header(id, fork_flags, data_length, Some(image), record, at)?;
+        Ok(length + data)
+    }
+
+    /// What follows the image's header. Returns the length of the data.
+    #[inline(always)]
+    fn rest_of_block_header(
+        &mut self,
+        id: u8,
+        fork_flags: u8,
+        data_length: u16,
+        image: Option<Image>,
+        record: Data,
+        at: &mut usize,
+    ) -> Result<usize, DecodeFault> {
+        let short = || DecodeFault::InvalidLength;
+        let place = record.from(*at);
+        let (locator, block) = if fork_flags & 0x80 == 0 {
+            *at += 16;
+            let block = place.u32(12);
+            (place.locator(0).ok_or_else(short)?, block)
         } else {
-            self.blocks.last().ok_or(DecodeFault::SameRelWithoutRel)?.locator
+            *at += 4;
+            (self.blocks.last().ok_or(DecodeFault::SameRelWithoutRel)?.locator, place.u32(0))
         };
-        let block = record.u32(*at).ok_or_else(short)?;
-        *at += 4;
+        let block = block.ok_or_else(short)?;
         self.blocks.push(BlockReference {
             id,
             locator,
@@ -299,10 +338,10 @@ impl Parts {
             block,
             will_init: fork_flags & 0x40 != 0,
             image,
-            has_data,
+            has_data: fork_flags & 0x20 != 0,
             data: 0..usize::from(data_length),
         });
-        Ok(length)
+        Ok(usize::from(data_length))
     }
 
     /// The block with this id.
@@ -356,25 +395,12 @@ fn image_header(record: Data, at: &mut usize, major: Major) -> Result<Image, Dec
 }
 
 /// The CRC of a whole record: of what follows the header, then of the header before `xl_crc`.
+#[inline(always)]
 pub fn record_crc(record: &[u8]) -> u32 {
-    const CRC_OFFSET: usize = 20;
-    // One call over a copy in the right order is faster than two calls, while the copy is small.
-    const SMALL: usize = 512;
-    let (Some(header), Some(body)) = (record.get(..CRC_OFFSET), record.get(SIZE_OF_XLOG_RECORD..)) else {
-        return 0;
-    };
-    let mut buffer = [0; SMALL + CRC_OFFSET];
-    if let Some((to_body, rest)) = buffer.split_at_mut_checked(body.len())
-        && let Some(to_header) = rest.get_mut(..CRC_OFFSET)
-    {
-        to_body.copy_from_slice(body);
-        to_header.copy_from_slice(header);
-        return crc32c(buffer.get(..body.len() + CRC_OFFSET).unwrap_or_default());
+    match (record.get(SIZE_OF_XLOG_RECORD..), record.first_chunk::<CRC_OFFSET>()) {
+        (Some(body), Some(header)) => crc32c_of_both(body, header),
+        _ => 0,
     }
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(body);
-    digest.update(header);
-    digest.finalize() as u32
 }
 
 /// A whole record with what is needed to describe it.
@@ -406,6 +432,6 @@ impl<'a> Record<'a> {
 
     /// Bytes of all images: what pg_waldump counts as "fpi".
     pub fn image_length(&self) -> u32 {
-        self.parts.blocks.iter().filter_map(|b| b.image.as_ref()).map(|image| image.bytes.len() as u32).sum()
+        self.parts.image_length
     }
 }

@@ -14,29 +14,43 @@ use super::rmgr::desc::{push_decimal, push_hex};
 use super::rmgr::{Desc, describe, rmgr};
 use crate::pg::{Lsn, Major};
 
+/// How a line begins, by resource manager.
+#[rustfmt::skip]
+const HEADS: [&str; 22] = [
+    "rmgr: XLOG        len (rec/tot): ", "rmgr: Transaction len (rec/tot): ", "rmgr: Storage     len (rec/tot): ",
+    "rmgr: CLOG        len (rec/tot): ", "rmgr: Database    len (rec/tot): ", "rmgr: Tablespace  len (rec/tot): ",
+    "rmgr: MultiXact   len (rec/tot): ", "rmgr: RelMap      len (rec/tot): ", "rmgr: Standby     len (rec/tot): ",
+    "rmgr: Heap2       len (rec/tot): ", "rmgr: Heap        len (rec/tot): ", "rmgr: Btree       len (rec/tot): ",
+    "rmgr: Hash        len (rec/tot): ", "rmgr: Gin         len (rec/tot): ", "rmgr: Gist        len (rec/tot): ",
+    "rmgr: Sequence    len (rec/tot): ", "rmgr: SPGist      len (rec/tot): ", "rmgr: BRIN        len (rec/tot): ",
+    "rmgr: CommitTs    len (rec/tot): ", "rmgr: ReplicationOrigin len (rec/tot): ", "rmgr: Generic     len (rec/tot): ",
+    "rmgr: LogicalMessage len (rec/tot): ",
+];
+
 /// Appends the record's line, and with `blocks_in_detail` (`-b`) the lines of its blocks.
 pub fn push_line(out: &mut Vec<u8>, record: &Record, zone: &TimeZone, blocks_in_detail: bool) {
     let header = &record.header;
-    let manager = rmgr(header.rmid);
-    out.extend_from_slice(b"rmgr: ");
-    let start = out.len();
-    match manager {
-        Some(manager) => out.extend_from_slice(manager.name.as_bytes()),
-        None => push_custom_name(out, header.rmid),
+    // Room for most lines at once.
+    out.reserve(512);
+    match HEADS.get(usize::from(header.rmid)) {
+        Some(head) => out.extend_from_slice(head.as_bytes()),
+        None => {
+            out.extend_from_slice(b"rmgr: ");
+            push_custom_name(out, header.rmid);
+            out.extend_from_slice(b"   len (rec/tot): ");
+        }
     }
-    pad_right(out, start, 11);
-    out.extend_from_slice(b" len (rec/tot): ");
-    push_padded(out, header.total_length.wrapping_sub(record.image_length()), 6);
+    push_padded::<6>(out, header.total_length.wrapping_sub(record.image_length()));
     out.push(b'/');
-    push_padded(out, header.total_length, 6);
+    push_padded::<6>(out, header.total_length);
     out.extend_from_slice(b", tx: ");
-    push_padded(out, header.xid, 10);
+    push_padded::<10>(out, header.xid);
     out.extend_from_slice(b", lsn: ");
     push_lsn(out, record.lsn);
     out.extend_from_slice(b", prev ");
     push_lsn(out, header.prev);
     out.extend_from_slice(b", desc: ");
-    match manager.and_then(|manager| (manager.identify)(header.op(), record.major)) {
+    match rmgr(header.rmid).and_then(|manager| (manager.identify)(header.op(), record.major)) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => {
             out.extend_from_slice(b"UNKNOWN (");
@@ -130,26 +144,67 @@ fn fork_name(fork: u8) -> &'static str {
 }
 
 /// `%X/%08X`.
+#[inline]
 fn push_lsn(out: &mut Vec<u8>, lsn: Lsn) {
     push_hex(out, lsn.0 >> 32, 1);
     out.push(b'/');
-    push_hex(out, u64::from(lsn.0 as u32), 8);
+    push_hex8(out, lsn.0 as u32);
 }
 
-/// A number, right-aligned.
-fn push_padded(out: &mut Vec<u8>, value: u32, width: usize) {
-    let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
-    out.extend(std::iter::repeat_n(b' ', width.saturating_sub(digits)));
+/// `%08X`: all digits at once, as bytes of one number.
+#[inline]
+fn push_hex8(out: &mut Vec<u8>, value: u32) {
+    // One digit a byte, the first in the highest.
+    let mut digits = u64::from(value);
+    digits = (digits << 16 | digits) & 0x0000_FFFF_0000_FFFF;
+    digits = (digits << 8 | digits) & 0x00FF_00FF_00FF_00FF;
+    digits = (digits << 4 | digits) & 0x0F0F_0F0F_0F0F_0F0F;
+    // 1 where it is 10 or more: 'A' comes 7 behind '9'.
+    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    out.extend_from_slice(&(digits + 0x3030_3030_3030_3030 + letters * 7).to_be_bytes());
+}
+
+/// A number, right-aligned to at least `N` places.
+#[inline]
+fn push_padded<const N: usize>(out: &mut Vec<u8>, value: u32) {
+    let mut places = [b' '; N];
+    let mut rest = value;
+    for place in places.iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return out.extend_from_slice(&places);
+        }
+    }
     push_decimal(out, value.into());
-}
-
-/// Fills with spaces what was appended since `start`.
-fn pad_right(out: &mut Vec<u8>, start: usize, width: usize) {
-    let written = out.len() - start;
-    out.extend(std::iter::repeat_n(b' ', width.saturating_sub(written)));
 }
 
 /// `%x`.
 fn push_hex_lower(out: &mut Vec<u8>, value: u8) {
     out.extend_from_slice(format!("{value:x}").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rmgr::RMGRS;
+    use super::*;
+
+    #[test]
+    fn heads_are_those_of_the_rows() {
+        assert_eq!(HEADS.len(), RMGRS.len());
+        for (head, row) in HEADS.iter().zip(RMGRS) {
+            assert_eq!(*head, format!("rmgr: {:<11} len (rec/tot): ", row.name));
+        }
+    }
+
+    #[test]
+    fn numbers_as_printf_pads_them() {
+        for value in [0, 1, 9, 10, 999_999, 1_000_000, 1_234_567_890, u32::MAX, 0xABCD_EF09] {
+            let mut out = Vec::new();
+            push_padded::<6>(&mut out, value);
+            push_padded::<10>(&mut out, value);
+            push_hex8(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{value:>6}{value:>10}{value:08X}"));
+        }
+    }
 }
