@@ -120,7 +120,7 @@ impl Writer {
             .bytes;
         let crc = crc32c(&[&body[..], &head[..]].concat());
         let record = self.bytes().raw(&head).u32(crc).raw(&body).bytes;
-        if self.wal.len() % PAGE == 0 {
+        if self.wal.len().is_multiple_of(PAGE) {
             self.page_header(0);
         }
         self.prev = START + self.wal.len() as u64;
