@@ -13,7 +13,7 @@
 //!
 //! Directives, one a line: `fixture NAME`, `copy SOURCE_IN_TESTDATA DEST`, `poke PATH OFFSET HEX`, `append PATH HEX`,
 //! `truncate PATH SIZE`, `zero PATH OFFSET LENGTH`, `remove PATH`, `rename FROM TO`, `write PATH TEXT` (`\n`, `\t`),
-//! `mkdir PATH`, `link TARGET PATH`. A command may be followed by more directives and commands.
+//! `mkdir PATH`, `link TARGET PATH`. A command may end with `< FILE`, and may be followed by more directives and commands.
 //! `UPDATE_CASES=1` writes what is printed into the files: the diff is then to be judged against PostgreSQL.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -25,7 +25,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use common::{pgforensic, poke, testdata, unpack};
+use common::{pgforensic, pgforensic_command, poke, testdata, unpack};
 
 #[test]
 fn every_case_prints_what_it_says() {
@@ -103,7 +103,7 @@ fn replay(name: &str, script: &str) -> String {
             [] => {}
             [first, ..] if first.starts_with('#') => {}
             ["$", "pgforensic", arguments @ ..] => {
-                let output = pgforensic(scratch.path(), arguments);
+                let output = run(scratch.path(), arguments);
                 let text = |bytes: &[u8]| {
                     let text = String::from_utf8_lossy(bytes).into_owned();
                     if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" }
@@ -123,6 +123,17 @@ fn replay(name: &str, script: &str) -> String {
         }
     }
     actual
+}
+
+/// Runs a command line; `< FILE` at its end is standard input.
+fn run(scratch: &Path, arguments: &[&str]) -> std::process::Output {
+    match arguments {
+        [arguments @ .., "<", input] => {
+            let input = fs::File::open(scratch.join(input)).unwrap();
+            pgforensic_command(scratch).args(arguments).stdin(input).output().unwrap()
+        }
+        arguments => pgforensic(scratch, arguments),
+    }
 }
 
 fn prepare(name: &str, scratch: &Path, line: &str, words: &[&str]) {

@@ -64,6 +64,8 @@ const COMMANDS: &[&[&str]] = &[
     &["scan-pages", "cluster", "--checksums"],
     &["scan-pages", "cluster", "--checksums", "--format", "json", "--all"],
     &["scan-pages", "cluster/base", "--checksums"],
+    &["locate", "invalid page in block 3 of relation base/5/16428", "--pgdata", "cluster"],
+    &["locate", "0/1800000", "--pgdata", "cluster", "--format", "json"],
     &["wal-gaps", "archive"],
     &["wal-gaps", "archive", "--deep", "--format", "json"],
     &["wal-gaps", "archive", "--names-only"],

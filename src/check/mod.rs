@@ -2,6 +2,7 @@
 pub mod archive;
 pub mod control;
 pub mod directory;
+pub mod log_place;
 pub mod page_checksum;
 pub mod page_damage;
 pub mod recovery_target;

@@ -3,6 +3,8 @@
 mod controldata;
 mod explain;
 mod generate;
+mod locate;
+mod page_rules;
 mod scan_pages;
 mod wal_dump;
 mod wal_filter;
@@ -37,6 +39,7 @@ const HELP_END: &str = "\
 At 3 a.m.:
   pgforensic controldata /var/lib/postgresql/data            what state is the cluster in?
   pgforensic scan-pages /var/lib/postgresql/data --checksums  which blocks are damaged?
+  pgforensic locate 'ERROR:  invalid page in block …'        where is what the log complains about?
   pgforensic wal-gaps /archive                               how far can recovery go?
   pgforensic wal-find /archive                               what is the last good moment before the accident?
   pgforensic explain CTL-003                                 what does a finding mean?
@@ -47,6 +50,7 @@ Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 #[derive(Subcommand, Debug)]
 enum Command {
     Controldata(controldata::Arguments),
+    Locate(locate::Arguments),
     ScanPages(scan_pages::Arguments),
     WalDump(wal_dump::Arguments),
     WalFind(wal_find::Arguments),
@@ -118,6 +122,7 @@ pub(crate) enum Failure {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controldata(arguments) => arguments.run(),
+        Command::Locate(arguments) => arguments.run(),
         Command::ScanPages(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
         Command::WalFind(arguments) => arguments.run(),

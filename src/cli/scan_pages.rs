@@ -3,23 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::page_rules::{Cluster, Rules};
 use super::{Common, Failure};
 use crate::check::control::check_control;
 use crate::check::directory::check_directory;
 use crate::check::page_checksum::{PageJudge, PageRules, Totals, page_verdict};
 use crate::finding::{Coverage, Finding, Findings, Place, ctl, pag};
-use crate::format::reader::Abi;
-use crate::pg::{BlockNumber, Major};
+use crate::pg::BlockNumber;
 use crate::report::progress::Progress;
 use crate::report::{Cell, Fact, Report, Section, Status};
-use crate::scan::cluster::{ClusterWalk, Geometry, Selection, Target};
-use crate::scan::control::{ControlScan, Surroundings, scan_control};
-use crate::scan::pages::{Item, PageTester, ScanOptions, guess, scan_pages};
+use crate::scan::cluster::{ClusterWalk, Target};
+use crate::scan::pages::{Item, PageTester, ScanOptions, scan_pages};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
 /// How long a page that a running server may be writing is left alone before it is read again.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Read every page and say which are damaged, how, and what is lost
 ///
@@ -63,117 +62,6 @@ pub(super) struct Arguments {
     to_block: BlockNumber,
     #[command(flatten)]
     common: Common,
-}
-
-/// The data directory that what is scanned belongs to.
-struct Cluster {
-    directory: DataDirectory,
-    facts: Surroundings,
-    control: Result<ControlScan, Error>,
-}
-
-impl Cluster {
-    fn scan(root: &Path) -> Cluster {
-        let directory = DataDirectory::new(root);
-        let facts = Surroundings::scan(&directory);
-        let control = scan_control(&directory.control_path(), facts.major());
-        Cluster { directory, facts, control }
-    }
-
-    /// The control file, if its CRC is right.
-    fn trusted(&self) -> Option<&ControlScan> {
-        self.control.as_ref().ok().filter(|scan| scan.detected.crc_is_right())
-    }
-
-    /// The data directory above a file or directory, through the path as given or as the system resolves it.
-    fn above(path: &Path) -> Option<Cluster> {
-        let above = |path: &Path| {
-            let mut parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str().is_empty() {
-                true => PathBuf::from("."),
-                false => parent.to_owned(),
-            });
-            parents.find(|parent| DataDirectory::looks_like_pgdata(parent))
-        };
-        let root = above(path).or_else(|| above(&std::fs::canonicalize(path).ok()?))?;
-        Some(Cluster::scan(&root))
-    }
-}
-
-/// By which rules to read the pages, and where they come from.
-struct Rules {
-    major: Major,
-    tablespace_directory: Option<String>,
-    geometry: Geometry,
-    abi: Abi,
-    /// `data_checksum_version`; `None`: nobody says.
-    checksum_version: Option<u32>,
-    verify: bool,
-    /// What had to be assumed, for lack of a control file.
-    assumed: Option<String>,
-}
-
-impl Rules {
-    fn new(cluster: Option<&Cluster>, target: &Target) -> Rules {
-        let major = |cluster: &Cluster| {
-            let of_control = cluster.trusted().and_then(|scan| scan.detected.major());
-            of_control.or(cluster.facts.major())
-        };
-        let major = cluster.and_then(major);
-        let tablespace_directory = match cluster.and_then(Cluster::trusted) {
-            Some(scan) => {
-                major.map(|major| format!("PG_{major}_{}", scan.detected.control.catalog_version_no))
-            }
-            None => major.map(Major::tablespace_directory),
-        };
-        let mut rules = Rules {
-            major: major.unwrap_or(Major::V18),
-            tablespace_directory,
-            geometry: Geometry::DEFAULT,
-            abi: Abi::LITTLE_64,
-            checksum_version: None,
-            verify: true,
-            assumed: None,
-        };
-        if let Some(scan) = cluster.and_then(Cluster::trusted)
-            && let Some(geometry) = legal_geometry(scan)
-        {
-            rules.geometry = geometry;
-            rules.abi = scan.detected.layout.abi;
-            rules.checksum_version = Some(scan.detected.control.data_checksum_version);
-            rules.verify = rules.checksum_version != Some(0);
-            return rules;
-        }
-        let found = guess(ClusterWalk::new(target, rules.selection(None)));
-        rules.geometry.page_size = found.page_size;
-        rules.abi = found.abi;
-        rules.verify = found.checksums;
-        rules.assumed = Some(format!(
-            "no usable pg_control; from {} page headers: {} byte pages, {}-endian, checksums {}",
-            found.sampled,
-            found.page_size,
-            if found.abi.big_endian { "big" } else { "little" },
-            if found.checksums { "on" } else { "off" },
-        ));
-        rules
-    }
-
-    fn selection(&self, filenode: Option<String>) -> Selection {
-        Selection {
-            major: self.major,
-            tablespace_directory: self.tablespace_directory.clone(),
-            filenode,
-            geometry: self.geometry,
-        }
-    }
-}
-
-/// Page and segment size of a control file, if a server could have them.
-fn legal_geometry(scan: &ControlScan) -> Option<Geometry> {
-    let control = &scan.detected.control;
-    let legal = control.blcksz.is_power_of_two()
-        && (1 << 10..=1 << 15).contains(&control.blcksz)
-        && control.relseg_size > 0;
-    legal.then_some(Geometry { page_size: control.blcksz as usize, relseg_size: control.relseg_size })
 }
 
 impl Arguments {

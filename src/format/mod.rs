@@ -12,6 +12,7 @@ pub mod crc32c;
 pub mod page;
 pub mod postmaster_pid;
 pub mod reader;
+pub mod server_log;
 pub mod timeline_history;
 pub mod twophase;
 pub mod wal;

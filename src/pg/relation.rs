@@ -97,6 +97,56 @@ impl RelFileName {
     }
 }
 
+/// A relation's file as the server's messages name it, such as `base/17291/17420` or `global/1262_fsm.1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelPath {
+    /// What stands before: the data directory, where a tool printed it. Empty or with a slash at its end.
+    pub prefix: String,
+    /// Directory below PGDATA: `base/17291`, `global`, `pg_tblspc/16385/PG_15_202209061/17291`.
+    pub directory: String,
+    /// The database; 0 for shared relations.
+    pub database: Oid,
+    /// The tablespace.
+    pub tablespace: Oid,
+    /// The file's name without the segment number, such as `17420_fsm` or `t3_16400`.
+    pub base: String,
+    /// The file's name, taken apart.
+    pub name: RelFileName,
+}
+
+impl RelPath {
+    /// Takes a path apart; `None` if no relation can be there.
+    pub fn parse(path: &str) -> Option<RelPath> {
+        let (above, file) = path.rsplit_once('/')?;
+        let name = RelFileName::parse(file)?;
+        let base = file.split('.').next()?.to_owned();
+        let parts: Vec<&str> = above.split('/').collect();
+        let (kept, database, tablespace) = match parts.as_slice() {
+            [.., "base", database] => (2, decimal(database)?, DEFAULTTABLESPACE_OID),
+            [.., "global"] => (1, 0, GLOBALTABLESPACE_OID),
+            [.., "pg_tblspc", tablespace, version, database] if version.starts_with("PG_") => {
+                (4, decimal(database)?, decimal(tablespace)?)
+            }
+            _ => return None,
+        };
+        let at = parts.len().checked_sub(kept)?;
+        let directory = parts.get(at..)?.join("/");
+        let prefix = above.strip_suffix(&directory)?.to_owned();
+        Some(RelPath { prefix, directory, database, tablespace, base, name })
+    }
+
+    /// The file of a segment of the same fork, below PGDATA.
+    pub fn segment(&self, segment: u32) -> String {
+        let suffix = if segment == 0 { String::new() } else { format!(".{segment}") };
+        format!("{}/{}{suffix}", self.directory, self.base)
+    }
+
+    /// The fork, as `relpath` prints it: without a segment number.
+    pub fn fork_path(&self) -> String {
+        self.segment(0)
+    }
+}
+
 /// Tablespace of relations without one of their own, and of shared relations.
 const DEFAULTTABLESPACE_OID: Oid = 1663;
 const GLOBALTABLESPACE_OID: Oid = 1664;
@@ -168,6 +218,25 @@ mod tests {
             "pgsql_tmp",
         ] {
             assert_eq!(RelFileName::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn paths_of_messages() {
+        let path = RelPath::parse("base/17291/17420").unwrap();
+        assert_eq!((path.database, path.tablespace, path.name.relnumber), (17291, 1663, 17420));
+        assert_eq!(path.segment(44), "base/17291/17420.44");
+        let path = RelPath::parse("/srv/base/1/data/base/5/16428_fsm.1").unwrap();
+        assert_eq!((path.prefix.as_str(), path.directory.as_str()), ("/srv/base/1/data/", "base/5"));
+        assert_eq!((path.fork_path().as_str(), path.name.segment), ("base/5/16428_fsm", 1));
+        let path = RelPath::parse("pg_tblspc/16385/PG_15_202209061/5/16400_vm").unwrap();
+        assert_eq!((path.tablespace, path.database), (16385, 5));
+        assert_eq!(path.segment(0), "pg_tblspc/16385/PG_15_202209061/5/16400_vm");
+        assert_eq!(RelPath::parse("base/5/t3_16400").unwrap().segment(2), "base/5/t3_16400.2");
+        assert_eq!(RelPath::parse("./global/1262").unwrap().prefix, "./");
+        for other in ["base/17420", "base/5/x", "16384", "pg_xact/0000", "base/0/5", "pg_tblspc/1/x/5/6", ""]
+        {
+            assert_eq!(RelPath::parse(other), None, "{other}");
         }
     }
 

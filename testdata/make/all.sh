@@ -5,3 +5,4 @@
 "$MAKE/states.sh" 10 11 12 13 14 15 16 17 18 19
 "$MAKE/archives.sh"
 "$MAKE/demo.sh"
+"$MAKE/locate.sh" 10 11 12 13 14 15 16 17 18 19

@@ -26,6 +26,7 @@ macro_rules! codes {
 pub mod arc;
 pub mod ctl;
 pub mod dir;
+pub mod log;
 pub mod pag;
 pub mod tli;
 pub mod wal;
@@ -46,6 +47,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "ARC", title: "WAL segments and archives", codes: arc::ALL },
     Area { name: "CTL", title: "pg_control", codes: ctl::ALL },
     Area { name: "DIR", title: "the data directory", codes: dir::ALL },
+    Area { name: "LOG", title: "what the server's log reports", codes: log::ALL },
     Area { name: "PAG", title: "data pages", codes: pag::ALL },
     Area { name: "TLI", title: "timelines", codes: tli::ALL },
     Area { name: "WAL", title: "records of the WAL", codes: wal::ALL },
