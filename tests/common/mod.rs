@@ -99,7 +99,7 @@ pub struct Server {
 /// (separated by colons), then those where Debian puts them. Prints that a test is skipped if none is.
 pub fn servers() -> Vec<Server> {
     let mut directories: Vec<PathBuf> = std::env::var_os("PGFORENSIC_PG_BINDIRS")
-        .map(|list| std::env::split_paths(&list).collect())
+        .map(|list| std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect())
         .unwrap_or_default();
     if let Ok(entries) = fs::read_dir("/usr/lib/postgresql") {
         directories.extend(entries.flatten().map(|entry| entry.path().join("bin")));
