@@ -3,7 +3,9 @@
 mod controldata;
 mod explain;
 mod generate;
+mod items;
 mod locate;
+mod page;
 mod page_rules;
 mod scan_pages;
 mod wal_dump;
@@ -51,6 +53,8 @@ Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 enum Command {
     Controldata(controldata::Arguments),
     Locate(locate::Arguments),
+    Items(items::Arguments),
+    Page(page::Arguments),
     ScanPages(scan_pages::Arguments),
     WalDump(wal_dump::Arguments),
     WalFind(wal_find::Arguments),
@@ -123,6 +127,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Controldata(arguments) => arguments.run(),
         Command::Locate(arguments) => arguments.run(),
+        Command::Items(arguments) => arguments.run(),
+        Command::Page(arguments) => arguments.run(),
         Command::ScanPages(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
         Command::WalFind(arguments) => arguments.run(),

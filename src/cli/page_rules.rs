@@ -58,6 +58,11 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// Those of the cluster that a file belongs to.
+    pub(super) fn of(file: &Path) -> Rules {
+        Rules::new(Cluster::above(file).as_ref(), &Target::File(file.to_owned()))
+    }
+
     pub(super) fn new(cluster: Option<&Cluster>, target: &Target) -> Rules {
         let major = |cluster: &Cluster| {
             let of_control = cluster.trusted().and_then(|scan| scan.detected.major());

@@ -1,5 +1,6 @@
 //! `pgforensic scan-pages`: reads every page of a cluster, a directory or a file and says which are damaged.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,15 +62,36 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BLOCK", default_value_t = BlockNumber::MAX, hide_default_value = true)]
     to_block: BlockNumber,
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 impl Arguments {
+    /// To look at some blocks of one file; other commands add to the report.
+    pub(super) fn of_blocks(file: &Path, blocks: RangeInclusive<BlockNumber>, common: Common) -> Arguments {
+        Arguments {
+            path: Some(file.to_owned()),
+            pgdata: None,
+            checksums: true,
+            filenode: None,
+            jobs: Some(1),
+            progress: false,
+            from_block: *blocks.start(),
+            to_block: *blocks.end(),
+            common,
+        }
+    }
+
     pub(super) fn run(self) -> Result<Status, Failure> {
         if !self.checksums {
             let message = "which check? --checksums compares the checksum of every page";
             return Err(Failure::Usage(message.to_owned()));
         }
+        let (report, _) = self.examine()?;
+        self.common.print(&report)
+    }
+
+    /// Reads, and says by which rules.
+    pub(super) fn examine(&self) -> Result<(Report, Rules), Failure> {
         if self.from_block > self.to_block {
             return Err(Failure::Usage("--from-block is behind --to-block".to_owned()));
         }
@@ -88,7 +110,7 @@ impl Arguments {
         };
         let rules = Rules::new(cluster.as_ref(), &target);
         let report = self.scan(path, &target, cluster.as_ref(), &rules);
-        self.common.print(&report)
+        Ok((report, rules))
     }
 
     fn scan(&self, path: &Path, target: &Target, cluster: Option<&Cluster>, rules: &Rules) -> Report {

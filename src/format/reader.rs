@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use crate::pg::relation::RelFileLocator;
+use crate::pg::{ItemPointer, Lsn};
 
 /// How the machine that wrote the bytes lays out its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,29 @@ pub struct Field {
     pub name: &'static str,
     /// Its bytes.
     pub bytes: Range<usize>,
+    /// What they are.
+    pub form: Form,
+}
+
+/// How the bytes of a field are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Just bytes.
+    Bytes,
+    /// A number.
+    Unsigned,
+    /// A number with a sign.
+    Signed,
+    /// A double.
+    Float,
+    /// A page's LSN: the high half before the low one, in either byte order.
+    PageLsn,
+    /// `ItemPointerData`: three 16-bit numbers, the first two of them the block.
+    ItemPointer,
+    /// `BlockIdData`: two 16-bit numbers, the high one first.
+    BlockId,
+    /// An array of numbers of four bytes.
+    Words,
 }
 
 /// A cursor over one structure.
@@ -56,13 +80,20 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     abi: Abi,
+    keeps_fields: bool,
     fields: Vec<Field>,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
     pub fn new(bytes: &'a [u8], abi: Abi) -> Reader<'a> {
-        Reader { bytes, at: 0, abi, fields: Vec::new() }
+        Reader { bytes, at: 0, abi, keeps_fields: true, fields: Vec::new() }
+    }
+
+    /// Without account of the fields: for structures of which there are millions.
+    #[inline]
+    pub fn quick(bytes: &'a [u8], abi: Abi) -> Reader<'a> {
+        Reader { bytes, at: 0, abi, keeps_fields: false, fields: Vec::new() }
     }
 
     /// Offset of the next byte.
@@ -81,64 +112,135 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips to a multiple of `alignment` (a power of two).
+    #[inline]
     pub fn align(&mut self, alignment: usize) {
         self.at = self.at.next_multiple_of(alignment);
     }
 
     /// Skips to where a structure that holds 8-byte values starts or ends.
+    #[inline]
     pub fn align8(&mut self) {
         self.align(self.abi.align8);
     }
 
     /// The next `N` bytes as they are.
     pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Truncated> {
-        let truncated = Truncated { field, at: self.at, need: N, have: self.bytes.len() };
-        let rest = self.bytes.get(self.at..).ok_or_else(|| truncated.clone())?;
-        let found = rest.first_chunk::<N>().ok_or(truncated)?;
-        self.fields.push(Field { name: field, bytes: self.at..self.at + N });
+        self.take(field, Form::Bytes)
+    }
+
+    #[inline]
+    fn take<const N: usize>(&mut self, field: &'static str, form: Form) -> Result<[u8; N], Truncated> {
+        let truncated = || Truncated { field, at: self.at, need: N, have: self.bytes.len() };
+        let rest = self.bytes.get(self.at..).ok_or_else(truncated)?;
+        let found = *rest.first_chunk::<N>().ok_or_else(truncated)?;
+        if self.keeps_fields {
+            self.fields.push(Field { name: field, bytes: self.at..self.at + N, form });
+        }
         self.at += N;
-        Ok(*found)
+        Ok(found)
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, field: &'static str) -> Result<u8, Truncated> {
-        Ok(u8::from_ne_bytes(self.array(field)?))
+        Ok(u8::from_ne_bytes(self.take(field, Form::Unsigned)?))
     }
 
     /// Two bytes, aligned to two.
+    #[inline]
     pub fn u16(&mut self, field: &'static str) -> Result<u16, Truncated> {
         self.align(2);
-        let bytes = self.array(field)?;
-        Ok(if self.abi.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+        let bytes = self.take(field, Form::Unsigned)?;
+        Ok(self.half(bytes))
     }
 
     /// Four bytes, aligned to four.
+    #[inline]
     pub fn u32(&mut self, field: &'static str) -> Result<u32, Truncated> {
         self.align(4);
-        let bytes = self.array(field)?;
-        Ok(if self.abi.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        let bytes = self.take(field, Form::Unsigned)?;
+        Ok(self.word(bytes))
     }
 
     /// Four bytes with a sign, aligned to four.
     pub fn i32(&mut self, field: &'static str) -> Result<i32, Truncated> {
-        Ok(self.u32(field)? as i32)
+        self.align(4);
+        let bytes = self.take(field, Form::Signed)?;
+        Ok(self.word(bytes) as i32)
     }
 
     /// Eight bytes, aligned as the ABI aligns them.
     pub fn u64(&mut self, field: &'static str) -> Result<u64, Truncated> {
-        self.align8();
-        let bytes = self.array(field)?;
-        Ok(if self.abi.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+        self.eight(field, Form::Unsigned)
     }
 
     /// Eight bytes with a sign, aligned as the ABI aligns them.
     pub fn i64(&mut self, field: &'static str) -> Result<i64, Truncated> {
-        Ok(self.u64(field)? as i64)
+        Ok(self.eight(field, Form::Signed)? as i64)
     }
 
     /// A double, aligned as the ABI aligns it.
     pub fn f64(&mut self, field: &'static str) -> Result<f64, Truncated> {
-        Ok(f64::from_bits(self.u64(field)?))
+        Ok(f64::from_bits(self.eight(field, Form::Float)?))
+    }
+
+    /// `PageXLogRecPtr`: two words, the high one first.
+    #[inline]
+    pub fn page_lsn(&mut self, field: &'static str) -> Result<Lsn, Truncated> {
+        self.align(4);
+        let bytes: [u8; 8] = self.take(field, Form::PageLsn)?;
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let (high, low) = (self.word([a, b, c, d]), self.word([e, f, g, h]));
+        Ok(Lsn(u64::from(high) << 32 | u64::from(low)))
+    }
+
+    /// `ItemPointerData`.
+    #[inline]
+    pub fn item_pointer(&mut self, field: &'static str) -> Result<ItemPointer, Truncated> {
+        self.align(2);
+        let [a, b, c, d, e, f] = self.take(field, Form::ItemPointer)?;
+        let (high, low) = (self.half([a, b]), self.half([c, d]));
+        Ok(ItemPointer { block: u32::from(high) << 16 | u32::from(low), offset: self.half([e, f]) })
+    }
+
+    /// `BlockIdData`.
+    pub fn block_id(&mut self, field: &'static str) -> Result<u32, Truncated> {
+        self.align(2);
+        let [a, b, c, d] = self.take(field, Form::BlockId)?;
+        Ok(u32::from(self.half([a, b])) << 16 | u32::from(self.half([c, d])))
+    }
+
+    /// An array of four-byte numbers, as one field.
+    pub fn u32_array(&mut self, field: &'static str, count: usize) -> Result<Vec<u32>, Truncated> {
+        self.align(4);
+        let need = count.saturating_mul(4);
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let Some(bytes) = rest.get(..need) else {
+            return Err(Truncated { field, at: self.at, need, have: self.bytes.len() });
+        };
+        let words = bytes.as_chunks().0.iter().map(|word| self.word(*word)).collect();
+        if self.keeps_fields && need > 0 {
+            self.fields.push(Field { name: field, bytes: self.at..self.at + need, form: Form::Words });
+        }
+        self.at += need;
+        Ok(words)
+    }
+
+    #[inline]
+    fn eight(&mut self, field: &'static str, form: Form) -> Result<u64, Truncated> {
+        self.align8();
+        let bytes = self.take(field, form)?;
+        Ok(if self.abi.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+    }
+
+    #[inline]
+    fn half(&self, bytes: [u8; 2]) -> u16 {
+        if self.abi.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    #[inline]
+    fn word(&self, bytes: [u8; 4]) -> u32 {
+        if self.abi.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
 }
 
@@ -283,8 +385,8 @@ mod tests {
         assert_eq!(little.u32("b"), Ok(0x200));
         assert_eq!(little.u64("c"), Ok(0x3_0000_0000));
         let fields = little.into_fields();
-        assert_eq!(fields[1], Field { name: "b", bytes: 4..8 });
-        assert_eq!(fields[2], Field { name: "c", bytes: 8..16 });
+        assert_eq!(fields[1], Field { name: "b", bytes: 4..8, form: Form::Unsigned });
+        assert_eq!(fields[2], Field { name: "c", bytes: 8..16, form: Form::Unsigned });
 
         let mut i386 = Reader::new(&bytes, Abi::I386);
         i386.u32("a").unwrap();

@@ -50,3 +50,18 @@ impl SystemId {
         i64::from((self.0 >> 32) as u32)
     }
 }
+
+/// `ItemPointerData`: a tuple's place, its block and its item number from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemPointer {
+    /// Block of the relation.
+    pub block: BlockNumber,
+    /// `ip_posid`.
+    pub offset: u16,
+}
+
+impl fmt::Display for ItemPointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({},{})", self.block, self.offset)
+    }
+}

@@ -12,7 +12,7 @@ pub mod time;
 pub mod version;
 pub mod wal_file;
 
-pub use ids::{BlockNumber, Oid, SystemId, TimelineId};
+pub use ids::{BlockNumber, ItemPointer, Oid, SystemId, TimelineId};
 pub use lsn::Lsn;
 pub use version::Major;
 pub use wal_file::{SegNo, WalFileName, WalSegSize};

@@ -16,6 +16,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+pub mod pages;
 pub mod wal;
 
 /// Every major with a fixture `testdata/pgNN`.

@@ -20,7 +20,7 @@
 
 use std::fmt;
 
-use crate::format::reader::{Abi, Truncated, u16_at, u32_at};
+use crate::format::reader::{Abi, Reader, Truncated};
 use crate::pg::Lsn;
 
 /// `SizeOfPageHeaderData`.
@@ -45,20 +45,24 @@ pub struct PageHeaderData {
 }
 
 impl PageHeaderData {
-    /// Takes the header of a page apart, in disk order.
+    /// Takes the header of a page apart.
     #[inline]
     pub fn read(page: &[u8], abi: Abi) -> Result<PageHeaderData, Truncated> {
-        let high = u32_at(page, 0, "pd_lsn", abi)?;
-        let low = u32_at(page, 4, "pd_lsn", abi)?;
+        PageHeaderData::read_fields(&mut Reader::quick(page, abi))
+    }
+
+    /// In disk order.
+    #[inline]
+    pub fn read_fields(reader: &mut Reader) -> Result<PageHeaderData, Truncated> {
         Ok(PageHeaderData {
-            pd_lsn: Lsn(u64::from(high) << 32 | u64::from(low)),
-            pd_checksum: u16_at(page, 8, "pd_checksum", abi)?,
-            pd_flags: u16_at(page, 10, "pd_flags", abi)?,
-            pd_lower: u16_at(page, 12, "pd_lower", abi)?,
-            pd_upper: u16_at(page, 14, "pd_upper", abi)?,
-            pd_special: u16_at(page, 16, "pd_special", abi)?,
-            pd_pagesize_version: u16_at(page, 18, "pd_pagesize_version", abi)?,
-            pd_prune_xid: u32_at(page, 20, "pd_prune_xid", abi)?,
+            pd_lsn: reader.page_lsn("pd_lsn")?,
+            pd_checksum: reader.u16("pd_checksum")?,
+            pd_flags: reader.u16("pd_flags")?,
+            pd_lower: reader.u16("pd_lower")?,
+            pd_upper: reader.u16("pd_upper")?,
+            pd_special: reader.u16("pd_special")?,
+            pd_pagesize_version: reader.u16("pd_pagesize_version")?,
+            pd_prune_xid: reader.u32("pd_prune_xid")?,
         })
     }
 

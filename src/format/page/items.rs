@@ -16,12 +16,11 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::heap_tuple::SIZE_OF_HEAP_TUPLE_HEADER;
 use super::{PageHeaderData, PageKind};
 use crate::format::reader::{Abi, u16_at, u32_at};
 use crate::pg::BlockNumber;
 
-/// `SizeofHeapTupleHeader`.
-const SIZE_OF_HEAP_TUPLE_HEADER: usize = 23;
 /// `sizeof(IndexTupleData)`.
 const SIZE_OF_INDEX_TUPLE: usize = 8;
 /// `MaxHeapAttributeNumber`.
@@ -58,6 +57,11 @@ impl ItemId {
             _ => LpFlags::Dead,
         };
         ItemId { lp_off, lp_flags, lp_len }
+    }
+
+    /// Are there bytes for it in the page? Dead ones can have kept theirs.
+    pub fn has_storage(self) -> bool {
+        self.lp_len > 0 && matches!(self.lp_flags, LpFlags::Normal | LpFlags::Dead)
     }
 
     /// The tuple's bytes in the page.
@@ -177,7 +181,7 @@ pub fn test_items(page: &[u8], header: &PageHeaderData, kind: PageKind, abi: Abi
     let items = header.line_pointers() as u16;
     for (item, id) in line_pointers(page, header, abi) {
         test.items += 1;
-        let has_storage = id.lp_len > 0 && matches!(id.lp_flags, LpFlags::Normal | LpFlags::Dead);
+        let has_storage = id.has_storage();
         let what = match id.lp_flags {
             LpFlags::Redirect if id.lp_off == 0 || id.lp_off > items => {
                 Some(Contradiction::RedirectTo(id.lp_off))

@@ -1,0 +1,102 @@
+//! `HeapTupleHeaderData`: what stands in front of the columns of every row version.
+//!
+//! ```text
+//! offset size field
+//!   0     4   t_xmin        the transaction that made it
+//!   4     4   t_xmax        the one that deleted, updated or locked it, or a multixact
+//!   8     4   t_cid         command in the transaction; t_xvac of an old VACUUM FULL if HEAP_MOVED
+//!  12     6   t_ctid        itself, or the next version of the row
+//!  18     2   t_infomask2   number of columns and flags
+//!  20     2   t_infomask    flags
+//!  22     1   t_hoff        where the columns begin
+//!  23         null bitmap, if HEAP_HASNULL: one bit for each column, 1 = not null
+//! ```
+//!
+//! Up to 11 an oid of four bytes can stand right before `t_hoff`. Source: access/htup_details.h.
+
+use crate::format::page::map::FlagNames;
+use crate::format::reader::{Reader, Truncated};
+use crate::pg::{ItemPointer, Major};
+
+/// `SizeofHeapTupleHeader`.
+pub const SIZE_OF_HEAP_TUPLE_HEADER: usize = 23;
+
+/// `HEAP_NATTS_MASK` in `t_infomask2`.
+pub const HEAP_NATTS_MASK: u16 = 0x07FF;
+/// There is a null bitmap.
+pub const HEAP_HASNULL: u16 = 0x0001;
+/// There is an oid (`HEAP_HASOID_OLD` from 12 on).
+pub const HEAP_HASOID: u16 = 0x0008;
+/// Both halves of VACUUM FULL before 9.0.
+pub const HEAP_MOVED: u16 = 0xC000;
+
+/// Bits of `t_infomask` by themselves.
+pub const INFOMASK: &FlagNames = &[
+    (0x0001, "HEAP_HASNULL"),
+    (0x0002, "HEAP_HASVARWIDTH"),
+    (0x0004, "HEAP_HASEXTERNAL"),
+    (0x0008, "HEAP_HASOID_OLD"),
+    (0x0010, "HEAP_XMAX_KEYSHR_LOCK"),
+    (0x0020, "HEAP_COMBOCID"),
+    (0x0040, "HEAP_XMAX_EXCL_LOCK"),
+    (0x0080, "HEAP_XMAX_LOCK_ONLY"),
+    (0x0100, "HEAP_XMIN_COMMITTED"),
+    (0x0200, "HEAP_XMIN_INVALID"),
+    (0x0400, "HEAP_XMAX_COMMITTED"),
+    (0x0800, "HEAP_XMAX_INVALID"),
+    (0x1000, "HEAP_XMAX_IS_MULTI"),
+    (0x2000, "HEAP_UPDATED"),
+    (0x4000, "HEAP_MOVED_OFF"),
+    (0x8000, "HEAP_MOVED_IN"),
+];
+
+/// Bits of `t_infomask2` above the number of columns.
+pub const INFOMASK2: &FlagNames =
+    &[(0x2000, "HEAP_KEYS_UPDATED"), (0x4000, "HEAP_HOT_UPDATED"), (0x8000, "HEAP_ONLY_TUPLE")];
+
+/// Bits of `t_infomask` that mean something else together.
+pub const COMBINED: &FlagNames =
+    &[(0x0050, "HEAP_XMAX_SHR_LOCK"), (0x0300, "HEAP_XMIN_FROZEN"), (0xC000, "HEAP_MOVED")];
+
+/// The fixed part of a heap tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HeapTupleHeader {
+    pub t_xmin: u32,
+    pub t_xmax: u32,
+    pub t_field3: u32,
+    pub t_ctid: ItemPointer,
+    pub t_infomask2: u16,
+    pub t_infomask: u16,
+    pub t_hoff: u8,
+}
+
+impl HeapTupleHeader {
+    /// In disk order.
+    pub fn read(reader: &mut Reader) -> Result<HeapTupleHeader, Truncated> {
+        Ok(HeapTupleHeader {
+            t_xmin: reader.u32("t_xmin")?,
+            t_xmax: reader.u32("t_xmax")?,
+            t_field3: reader.u32("t_field3")?,
+            t_ctid: reader.item_pointer("t_ctid")?,
+            t_infomask2: reader.u16("t_infomask2")?,
+            t_infomask: reader.u16("t_infomask")?,
+            t_hoff: reader.u8("t_hoff")?,
+        })
+    }
+
+    /// `HeapTupleHeaderGetNatts`.
+    pub fn natts(&self) -> u16 {
+        self.t_infomask2 & HEAP_NATTS_MASK
+    }
+
+    /// Bytes of the null bitmap, `BITMAPLEN`.
+    pub fn bitmap_len(&self) -> usize {
+        if self.t_infomask & HEAP_HASNULL != 0 { usize::from(self.natts()).div_ceil(8) } else { 0 }
+    }
+
+    /// Does an oid stand before the columns? From 12 on such tuples can come with pg_upgrade only, which refuses them.
+    pub fn has_oid(&self, major: Major) -> bool {
+        self.t_infomask & HEAP_HASOID != 0 && major < Major::V12
+    }
+}
