@@ -144,6 +144,11 @@ fn mutated_clusters() {
                 &what,
             );
             survives(scratch.path(), &["wal-gaps", "cluster", "--deep"], &what);
+            for relation in ["1259", "1249_fsm", "2658", "1259_vm"] {
+                let file = format!("cluster/base/5/{relation}");
+                survives_or_refuses(scratch.path(), &["page", &file, "0-200", "--format", "json"], &what);
+                survives_or_refuses(scratch.path(), &["items", &file], &what);
+            }
         }
     }
 }

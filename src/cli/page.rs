@@ -9,7 +9,7 @@ use crate::format::page::explain::explain_page;
 use crate::format::page::map::{PageMap, Piece, Value};
 use crate::pg::BlockNumber;
 use crate::pg::relation::{ForkNumber, RelFileName};
-use crate::report::{Cell, Report, Section, Status};
+use crate::report::{Cell, Format, Report, Section, Status};
 use crate::source::Error;
 use crate::source::file::{DataFile, ReadAt};
 use crate::source::pgdata::DataDirectory;
@@ -140,6 +140,8 @@ impl Arguments {
                 pages.push((block, explain_page(&page, block, fork, rules.abi, rules.major), page));
             }
         }
+        // For people a dump says it all; programs get the fields.
+        let hex = hex && arguments.common.format == Format::Text;
         finish(&mut report, &file, &pages, hex);
         arguments.common.print(&report)
     }
@@ -204,6 +206,7 @@ fn finish(report: &mut Report, file: &Path, pages: &[(BlockNumber, PageMap, Vec<
     if hex {
         let lines = pages.iter().flat_map(|(block, map, page)| dump(*block, map, page)).collect();
         report.sections.push(Section::Drawing { heading: "Bytes", lines });
+        return;
     }
     let rows = pages.iter().flat_map(|(block, map, _)| {
         map.parts.iter().flat_map(|part| part.pieces.iter().map(|piece| row(*block, &part.title, piece)))
