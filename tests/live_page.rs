@@ -182,6 +182,11 @@ fn run_workload(server: &Server, client: &Server, directory: &Path, workload: &s
     }
 }
 
+fn copy(directory: &Path, from: &str, to: &str) {
+    let status = Command::new("cp").args(["-a", from, to]).current_dir(directory).status().unwrap();
+    assert!(status.success());
+}
+
 /// How many pages there were of each kind, and with each flag.
 #[derive(Default)]
 struct Seen {
@@ -216,7 +221,7 @@ impl Seen {
 
     /// The images in the WAL from a position on: states that a server leaves again before it stops.
     fn images(&mut self, server: &Server, directory: &Path, start: &str) -> usize {
-        let wal = ["wal-dump", "-q", "-p", "copy/pg_wal", "-s", start, "--save-fullpage", "saved"];
+        let wal = ["wal-dump", "-q", "-p", "wal", "-s", start, "--save-fullpage", "saved"];
         pgforensic(directory, &wal);
         let mut count = 0;
         for entry in fs::read_dir(directory.join("saved")).unwrap() {
@@ -302,9 +307,10 @@ fn index_pages_as_servers_make_and_show_them() {
         server.sql(client, directory, "select pg_reload_conf()");
         let start = server.sql(client, directory, "select pg_current_wal_insert_lsn()");
         run_workload(server, client, directory, CHANGES);
+        // Before the checkpoint at the end, after which the server gives it up.
+        copy(directory, "c/pg_wal", "wal");
         server.stop(directory, "c", "fast");
-        let copied = Command::new("cp").args(["-a", "c", "copy"]).current_dir(directory).status().unwrap();
-        assert!(copied.success());
+        copy(directory, "c", "copy");
         let mut seen = Seen::default();
         seen.cluster(server, &directory.join("copy"));
         for kind in KINDS {
@@ -314,7 +320,8 @@ fn index_pages_as_servers_make_and_show_them() {
         let images = seen.images(server, directory, start.trim());
         for (since, state) in STATES {
             let is_there = seen.states.contains_key(*state);
-            assert!(is_there || server.major < *since, "{}: no {state}: {:?}", server.major, seen.states);
+            let what = format!("{}: no {state} in {pages} pages and {images} images", server.major);
+            assert!(is_there || server.major < *since, "{what}: {:?}", seen.states);
         }
         server.start(directory, "c");
         let list = server.sql(
