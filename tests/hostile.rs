@@ -149,6 +149,49 @@ fn mutated_clusters() {
                 survives_or_refuses(scratch.path(), &["page", &file, "0-200", "--format", "json"], &what);
                 survives_or_refuses(scratch.path(), &["items", &file], &what);
             }
+            survives(scratch.path(), &["slru", "cluster", "--relations"], &what);
+        }
+    }
+}
+
+/// Also their pg_control, with its CRC set right now and then, so that it is believed.
+#[test]
+fn mutated_slrus() {
+    let mut random = Random(0x51C0);
+    for major in [10, 15, 18, 19] {
+        let scratch = tempfile::tempdir().unwrap();
+        unpack(format!("slru/pg{major}.tar.zst"), scratch.path());
+        let control = scratch.path().join("cluster/global/pg_control");
+        let files = files_below(&scratch.path().join("cluster"));
+        for round in 0..24 {
+            for _ in 0..3 {
+                let file = &files[random.below(files.len())];
+                if *file != control {
+                    mutate_file(file, &mut random);
+                }
+            }
+            let mut bytes = fs::read(&control).unwrap();
+            let detected = pgforensic::format::control::detect(&bytes, None);
+            let crc = detected.layout.crc_offset();
+            let at = 40 + random.below(crc - 40);
+            // The counters are in here; another build's sizes, too.
+            bytes[at] = random.next() as u8;
+            let sum = pgforensic::format::crc32c::crc32c(&bytes[..crc]);
+            bytes[crc..crc + 4].copy_from_slice(&sum.to_le_bytes());
+            fs::write(&control, &bytes).unwrap();
+            let what = format!("slru of {major} round {round}");
+            for arguments in [
+                &["slru", "cluster", "--relations", "--histogram"][..],
+                &["slru", "cluster", "--all", "--format", "json"],
+                &["slru", "cluster", "--xid", "0..2000", "--multi", "1..2000", "--format", "nagios"],
+            ] {
+                survives_or_refuses(scratch.path(), arguments, &what);
+            }
+            if round % 6 == 5 {
+                let sound = tempfile::tempdir().unwrap();
+                unpack(format!("slru/pg{major}.tar.zst"), sound.path());
+                fs::copy(sound.path().join("cluster/global/pg_control"), &control).unwrap();
+            }
         }
     }
 }
@@ -224,6 +267,7 @@ fn hostile_directories() {
             at("cluster/global/pg_control"),
             at("cluster/base/5/99999"),
             at("cluster/pg_wal/000000010000000000000099"),
+            at("cluster/pg_xact/0001"),
         ])
         .status()
         .unwrap();
@@ -231,11 +275,13 @@ fn hostile_directories() {
     std::os::unix::fs::symlink("..", at("cluster/base/loop")).unwrap();
     std::os::unix::fs::symlink("99998", at("cluster/base/5/99998")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", at("cluster/base/5/99997")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("cluster/pg_multixact/members/0001")).unwrap();
     fs::write(at("cluster/base/5/\x1b[2J\n"), [0; 8192]).unwrap();
     fs::create_dir(at("cluster/pg_wal/000000010000000000000098")).unwrap();
     for command in [
         &["controldata", "cluster"][..],
         &["scan-pages", "cluster", "--checksums"],
+        &["slru", "cluster", "--relations"],
         &["wal-gaps", "cluster"],
         &["wal-gaps", "cluster/pg_wal", "cluster/pg_wal", "cluster"],
         &["wal-gaps", "cluster/base/5"],

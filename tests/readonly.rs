@@ -69,6 +69,8 @@ const COMMANDS: &[&[&str]] = &[
     &["page", "cluster/base/5/1259", "0-3", "--hex"],
     &["page", "cluster", "--relation", "5/1259", "--fork", "vm"],
     &["items", "cluster/base/5/1259"],
+    &["slru", "cluster", "--histogram", "--relations"],
+    &["slru", "cluster", "--xid", "700..800", "--multi", "1", "--format", "json"],
     &["wal-gaps", "archive"],
     &["wal-gaps", "archive", "--deep", "--format", "json"],
     &["wal-gaps", "archive", "--names-only"],
@@ -94,8 +96,10 @@ fn no_command_changes_anything() {
     for command in COMMANDS {
         let output = pgforensic(scratch.path(), command);
         let status = output.status.code().unwrap();
+        // Rows of damaged pages cannot be counted.
+        let incomplete = command.contains(&"--relations") && status == 3;
         assert!(
-            status == 0 || status == 1,
+            status == 0 || status == 1 || incomplete,
             "{command:?}: {status}: {}",
             String::from_utf8_lossy(&output.stderr)
         );

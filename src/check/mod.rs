@@ -6,6 +6,7 @@ pub mod log_place;
 pub mod page_checksum;
 pub mod page_damage;
 pub mod recovery_target;
+pub mod slru;
 pub mod timelines;
 pub mod wal_find;
 pub mod wal_reach;

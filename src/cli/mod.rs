@@ -8,6 +8,7 @@ mod locate;
 mod page;
 mod page_rules;
 mod scan_pages;
+mod slru;
 mod wal_dump;
 mod wal_filter;
 mod wal_fullpage;
@@ -42,6 +43,7 @@ At 3 a.m.:
   pgforensic controldata /var/lib/postgresql/data            what state is the cluster in?
   pgforensic scan-pages /var/lib/postgresql/data --checksums  which blocks are damaged?
   pgforensic locate 'ERROR:  invalid page in block …'        where is what the log complains about?
+  pgforensic slru /var/lib/postgresql/data                   could not access status of transaction: what is lost?
   pgforensic wal-gaps /archive                               how far can recovery go?
   pgforensic wal-find /archive                               what is the last good moment before the accident?
   pgforensic explain CTL-003                                 what does a finding mean?
@@ -56,6 +58,7 @@ enum Command {
     Items(items::Arguments),
     Page(page::Arguments),
     ScanPages(scan_pages::Arguments),
+    Slru(slru::Arguments),
     WalDump(wal_dump::Arguments),
     WalFind(wal_find::Arguments),
     WalGaps(wal_gaps::Arguments),
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Items(arguments) => arguments.run(),
         Command::Page(arguments) => arguments.run(),
         Command::ScanPages(arguments) => arguments.run(),
+        Command::Slru(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
         Command::WalFind(arguments) => arguments.run(),
         Command::WalGaps(arguments) => arguments.run(),

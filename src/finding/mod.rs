@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use codes::{AREAS, Area, arc, ctl, dir, find_code, log, pag, tli, wal};
+pub use codes::{AREAS, Area, arc, ctl, dir, find_code, log, pag, slr, tli, wal};
 
 use crate::pg::{BlockNumber, Lsn};
 

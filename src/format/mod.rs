@@ -13,6 +13,7 @@ pub mod page;
 pub mod postmaster_pid;
 pub mod reader;
 pub mod server_log;
+pub mod slru;
 pub mod timeline_history;
 pub mod twophase;
 pub mod wal;

@@ -175,7 +175,8 @@ pub struct BlockRuns {
 }
 
 impl BlockRuns {
-    fn push(&mut self, number: u64) {
+    /// Counts the next number.
+    pub(super) fn push(&mut self, number: u64) {
         self.count += 1;
         self.push_run(number..number + 1);
     }
@@ -312,7 +313,7 @@ impl FileScan {
     }
 }
 
-fn push_unreadable(runs: &mut Vec<UnreadableRun>, next: UnreadableRun) {
+pub(super) fn push_unreadable(runs: &mut Vec<UnreadableRun>, next: UnreadableRun) {
     let joins = |last: &&mut UnreadableRun| last.blocks.end == next.blocks.start && last.errno == next.errno;
     if let Some(last) = runs.last_mut().filter(joins) {
         last.blocks.end = next.blocks.end;
@@ -328,6 +329,26 @@ pub enum Item {
     Listing(Listing),
     /// A file was read to its end.
     File(FileScan),
+}
+
+/// Is told what is read while it is read, by every thread.
+pub trait Observer: Sync {
+    /// So many bytes were read, or could not be.
+    fn done(&self, bytes: u64);
+
+    /// Pages of a file that were found sound. Somebody who does not care costs nothing.
+    fn sound_pages(&self, _file: &PageFile, _pages: &mut dyn Iterator<Item = &[u8]>) {}
+
+    /// Does somebody care?
+    fn wants_pages(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn(u64) + Sync> Observer for F {
+    fn done(&self, bytes: u64) {
+        self(bytes);
+    }
 }
 
 /// Reads pages and tests them.
@@ -386,7 +407,7 @@ impl PageTester {
         source: &impl ReadAt,
         blocks: Range<u64>,
         buffer: &mut [u8],
-        done: &dyn Fn(u64),
+        observer: &dyn Observer,
         result: &mut FileScan,
     ) {
         let size = self.options.geometry.page_size;
@@ -397,15 +418,15 @@ impl PageTester {
             let Some(window) = buffer.get_mut(..count as usize * size) else { break };
             match source.read_full_at(window, next * size as u64) {
                 Ok(filled) => {
-                    self.test_pages(window.get(..filled).unwrap_or(&[]), next, result);
+                    self.test_pages(window.get(..filled).unwrap_or(&[]), next, observer, result);
                     if filled < window.len() {
                         result.ended_at = Some(next * size as u64 + filled as u64);
                         break;
                     }
                 }
-                Err(_) => self.scan_one_by_one(source, next..next + count, window, result),
+                Err(_) => self.scan_one_by_one(source, next..next + count, window, observer, result),
             }
-            done(count * size as u64);
+            observer.done(count * size as u64);
             next += count;
         }
         if let Some(pause) = self.options.pause.filter(|_| result.bad_runs.count > 0) {
@@ -414,7 +435,7 @@ impl PageTester {
     }
 
     /// The whole pages of some bytes that were read.
-    fn test_pages(&self, bytes: &[u8], first: u64, result: &mut FileScan) {
+    fn test_pages(&self, bytes: &[u8], first: u64, observer: &dyn Observer, result: &mut FileScan) {
         let size = self.options.geometry.page_size;
         result.bytes += bytes.len() as u64;
         let mut block = self.block(&result.file, first);
@@ -432,6 +453,15 @@ impl PageTester {
             }
             block = block.wrapping_add(1);
         }
+        if observer.wants_pages() {
+            let sound = |(page, block)| self.test(page, block).is_ok();
+            let mut pages = bytes
+                .chunks_exact(size)
+                .zip((0..).map(|step| self.block(&result.file, first + step)))
+                .filter(|page| sound(*page))
+                .map(|(page, _)| page);
+            observer.sound_pages(&result.file, &mut pages);
+        }
     }
 
     /// After a failed read: what can be read of it, and the error of the rest.
@@ -440,6 +470,7 @@ impl PageTester {
         source: &impl ReadAt,
         blocks: Range<u64>,
         buffer: &mut [u8],
+        observer: &dyn Observer,
         result: &mut FileScan,
     ) {
         let size = self.options.geometry.page_size;
@@ -447,7 +478,7 @@ impl PageTester {
         for index in blocks {
             match source.read_full_at(page, index * size as u64) {
                 Ok(filled) => {
-                    self.test_pages(page.get(..filled).unwrap_or(&[]), index, result);
+                    self.test_pages(page.get(..filled).unwrap_or(&[]), index, observer, result);
                     if filled < size {
                         result.ended_at = Some(index * size as u64 + filled as u64);
                         return;
@@ -491,7 +522,7 @@ impl PageTester {
     }
 
     /// Opens the file and reads one slice of it.
-    fn scan_slice(&self, slice: &Slice, buffer: &mut [u8], done: &dyn Fn(u64)) -> FileScan {
+    fn scan_slice(&self, slice: &Slice, buffer: &mut [u8], observer: &dyn Observer) -> FileScan {
         let mut result = FileScan::new(Arc::clone(&slice.file));
         match DataFile::open(&slice.file.path) {
             Err(error) if error.is_not_found() => result.vanished = true,
@@ -506,7 +537,7 @@ impl PageTester {
                 }
                 let end = slice.blocks.end.min(source.length() / size);
                 let blocks = slice.blocks.start.min(end)..end;
-                self.scan_blocks(&source, blocks, buffer, done, &mut result);
+                self.scan_blocks(&source, blocks, buffer, observer, &mut result);
             }
         }
         result
@@ -614,7 +645,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
         && rest.iter().all(|byte| *byte == 0)
 }
 
-fn unreadable(index: u64, error: &io::Error) -> UnreadableRun {
+pub(super) fn unreadable(index: u64, error: &io::Error) -> UnreadableRun {
     UnreadableRun {
         blocks: index..index + 1,
         errno: error.raw_os_error(),
@@ -722,11 +753,11 @@ impl Collector<'_> {
     }
 }
 
-/// Scans everything that the walk lists. `done` is told the bytes as they are read.
+/// Scans everything that the walk lists. The observer is told what is read, in any order.
 pub fn scan_pages(
     walk: ClusterWalk,
     options: ScanOptions,
-    done: &(dyn Fn(u64) + Sync),
+    observer: &dyn Observer,
     sink: &mut (dyn FnMut(Item) + Send),
 ) {
     let tester = PageTester::new(options);
@@ -742,7 +773,7 @@ pub fn scan_pages(
             let (item, last) = match work {
                 Work::Listing(listing) => (Item::Listing(listing), true),
                 Work::Slice(slice) => {
-                    let scan = || tester.scan_slice(&slice, buffer, done);
+                    let scan = || tester.scan_slice(&slice, buffer, observer);
                     // A bug must cost one file, not leave the other threads waiting for its slice.
                     let result = catch_unwind(AssertUnwindSafe(scan)).unwrap_or_else(|_| broken(&slice));
                     (Item::File(result), slice.last)

@@ -6,3 +6,4 @@
 "$MAKE/archives.sh"
 "$MAKE/demo.sh"
 "$MAKE/locate.sh" 10 11 12 13 14 15 16 17 18 19
+"$MAKE/slru.sh" 10 11 12 13 14 15 16 17 18 19

@@ -28,6 +28,7 @@ pub mod ctl;
 pub mod dir;
 pub mod log;
 pub mod pag;
+pub mod slr;
 pub mod tli;
 pub mod wal;
 
@@ -49,6 +50,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "DIR", title: "the data directory", codes: dir::ALL },
     Area { name: "LOG", title: "what the server's log reports", codes: log::ALL },
     Area { name: "PAG", title: "data pages", codes: pag::ALL },
+    Area { name: "SLR", title: "commit status and multixacts (SLRUs)", codes: slr::ALL },
     Area { name: "TLI", title: "timelines", codes: tli::ALL },
     Area { name: "WAL", title: "records of the WAL", codes: wal::ALL },
 ];

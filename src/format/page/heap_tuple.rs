@@ -27,6 +27,24 @@ pub const HEAP_NATTS_MASK: u16 = 0x07FF;
 pub const HEAP_HASNULL: u16 = 0x0001;
 /// There is an oid (`HEAP_HASOID_OLD` from 12 on).
 pub const HEAP_HASOID: u16 = 0x0008;
+/// `t_xmax` locks with FOR KEY SHARE.
+pub const HEAP_XMAX_KEYSHR_LOCK: u16 = 0x0010;
+/// `t_xmax` locks exclusively.
+pub const HEAP_XMAX_EXCL_LOCK: u16 = 0x0040;
+/// `t_xmax` only locks.
+pub const HEAP_XMAX_LOCK_ONLY: u16 = 0x0080;
+/// `t_xmin` is known to have committed.
+pub const HEAP_XMIN_COMMITTED: u16 = 0x0100;
+/// `t_xmin` is known to have aborted.
+pub const HEAP_XMIN_INVALID: u16 = 0x0200;
+/// Both: the row is older than every transaction.
+pub const HEAP_XMIN_FROZEN: u16 = HEAP_XMIN_COMMITTED | HEAP_XMIN_INVALID;
+/// `t_xmax` is known to have committed.
+pub const HEAP_XMAX_COMMITTED: u16 = 0x0400;
+/// `t_xmax` is known to have aborted, or there is none.
+pub const HEAP_XMAX_INVALID: u16 = 0x0800;
+/// `t_xmax` is a multixact.
+pub const HEAP_XMAX_IS_MULTI: u16 = 0x1000;
 /// Both halves of VACUUM FULL before 9.0.
 pub const HEAP_MOVED: u16 = 0xC000;
 
@@ -85,6 +103,24 @@ impl HeapTupleHeader {
         })
     }
 
+    /// Are any of these bits of `t_infomask` set?
+    #[inline]
+    pub fn has(&self, bits: u16) -> bool {
+        self.t_infomask & bits != 0
+    }
+
+    /// `HeapTupleHeaderXminFrozen`.
+    pub fn xmin_is_frozen(&self) -> bool {
+        self.t_infomask & HEAP_XMIN_FROZEN == HEAP_XMIN_FROZEN
+    }
+
+    /// `HEAP_XMAX_IS_LOCKED_ONLY`: the row is neither deleted nor updated by `t_xmax`.
+    pub fn xmax_only_locks(&self) -> bool {
+        let lock = HEAP_XMAX_IS_MULTI | HEAP_XMAX_EXCL_LOCK | HEAP_XMAX_KEYSHR_LOCK;
+        // An exclusive lock of before 9.3 has no flag of its own.
+        self.has(HEAP_XMAX_LOCK_ONLY) || self.t_infomask & lock == HEAP_XMAX_EXCL_LOCK
+    }
+
     /// `HeapTupleHeaderGetNatts`.
     pub fn natts(&self) -> u16 {
         self.t_infomask2 & HEAP_NATTS_MASK
@@ -98,5 +134,49 @@ impl HeapTupleHeader {
     /// Does an oid stand before the columns? From 12 on such tuples can come with pg_upgrade only, which refuses them.
     pub fn has_oid(&self, major: Major) -> bool {
         self.t_infomask & HEAP_HASOID != 0 && major < Major::V12
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::reader::Abi;
+
+    #[test]
+    fn a_real_header() {
+        // The newest version of a row of two integers that was updated twice: infomask2 32770, infomask 10498.
+        let mut tuple = hex::decode("e8020000000000000000000000000000030002800229180000").unwrap();
+        let header = HeapTupleHeader::read(&mut Reader::quick(&tuple, Abi::LITTLE_64)).unwrap();
+        assert_eq!(
+            (header.t_xmin, header.t_xmax, header.t_ctid),
+            (744, 0, ItemPointer { block: 0, offset: 3 })
+        );
+        assert_eq!((header.t_infomask2, header.t_infomask, header.t_hoff), (32770, 10498, 24));
+        assert_eq!(header.natts(), 2);
+        assert!(header.has(HEAP_XMIN_COMMITTED) && header.has(HEAP_XMAX_INVALID) && !header.xmin_is_frozen());
+        assert!(!header.xmax_only_locks());
+        tuple.truncate(22);
+        assert_eq!(
+            HeapTupleHeader::read(&mut Reader::quick(&tuple, Abi::LITTLE_64)).unwrap_err().field,
+            "t_hoff"
+        );
+    }
+
+    #[test]
+    fn locks_and_updates() {
+        let mask = |t_infomask| HeapTupleHeader {
+            t_xmin: 3,
+            t_xmax: 4,
+            t_field3: 0,
+            t_ctid: ItemPointer { block: 0, offset: 1 },
+            t_infomask2: 1,
+            t_infomask,
+            t_hoff: 24,
+        };
+        assert!(mask(HEAP_XMAX_LOCK_ONLY | HEAP_XMAX_KEYSHR_LOCK).xmax_only_locks());
+        assert!(mask(HEAP_XMAX_EXCL_LOCK).xmax_only_locks());
+        assert!(!mask(HEAP_XMAX_EXCL_LOCK | HEAP_XMAX_IS_MULTI).xmax_only_locks());
+        assert!(!mask(HEAP_XMIN_COMMITTED).xmax_only_locks());
+        assert!(mask(HEAP_XMIN_FROZEN).xmin_is_frozen());
     }
 }

@@ -16,9 +16,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::heap_tuple::SIZE_OF_HEAP_TUPLE_HEADER;
+use super::heap_tuple::{HEAP_HASOID, HeapTupleHeader, SIZE_OF_HEAP_TUPLE_HEADER};
 use super::{PageHeaderData, PageKind};
-use crate::format::reader::{Abi, u16_at, u32_at};
+use crate::format::reader::{Abi, Reader, u16_at, u32_at};
 use crate::pg::BlockNumber;
 
 /// `sizeof(IndexTupleData)`.
@@ -243,19 +243,17 @@ fn test_tuple(
 }
 
 fn test_heap_tuple(tuple: &[u8], id: ItemId, abi: Abi) -> Option<Contradiction> {
-    let xmin = u32_at(tuple, 0, "t_xmin", abi).ok()?;
-    let columns = u16_at(tuple, 18, "t_infomask2", abi).ok()? & 0x07FF;
-    let infomask = u16_at(tuple, 20, "t_infomask", abi).ok()?;
-    let hoff = *tuple.get(22)?;
-    if xmin == 0 {
+    let header = HeapTupleHeader::read(&mut Reader::quick(tuple, abi)).ok()?;
+    let (columns, hoff) = (header.natts(), header.t_hoff);
+    if header.t_xmin == 0 {
         return Some(Contradiction::NoXmin);
     }
     if columns > MAX_HEAP_ATTRIBUTE_NUMBER {
         return Some(Contradiction::Columns(columns));
     }
-    let bitmap = if infomask & 0x0001 != 0 { usize::from(columns).div_ceil(8) } else { 0 };
+    let bitmap = header.bitmap_len();
     // Up to 11 a tuple can have an oid in front of its columns; 12 and later may still hold such tuples.
-    let oid = if infomask & 0x0008 != 0 { 4 } else { 0 };
+    let oid = if header.has(HEAP_HASOID) { 4 } else { 0 };
     let starts = (SIZE_OF_HEAP_TUPLE_HEADER + bitmap + oid).next_multiple_of(abi.align8);
     let fits = usize::from(hoff) == starts && usize::from(hoff) <= usize::from(id.lp_len);
     (!fits).then_some(Contradiction::Hoff(hoff))

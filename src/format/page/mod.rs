@@ -22,4 +22,5 @@ pub mod spgist;
 mod vm;
 
 pub use header::PageHeaderData;
+pub use heap_tuple::HeapTupleHeader;
 pub use kind::PageKind;
