@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# tests/bench/wal_gaps.sh [BINARY]: wal-gaps on very large directories.
+# tests/bench/wal_gaps.sh [BINARY [WAL]]: wal-gaps on very large directories. WAL is a directory with real segments, such as the
+# data/pg_wal that wal_dump.sh leaves in PGFORENSIC_BENCH_DIR.
 #   1. 1,000,000 names, --names-only: wall time and peak memory (bars: 3 s, 300 MB)
 #   2. 20,000 segments, first pages: bytes and reads for each file (bar: one small read a file)
-#   3. the same with --deep on a few of them, and compressed, in MB/s of segments
+#   3. --deep on up to 64 of the real segments, plain and compressed
 # Needs bash, python3, gzip, zstd, lz4; strace for the count of reads. Uses 4 GB below TMPDIR for a while.
 set -euo pipefail
 BIN=$(realpath "${1:-$(dirname "$0")/../../target/release/pgforensic}")
+WAL=${2:+$(realpath "$2")}
 W=$(mktemp -d "${TMPDIR:-/tmp}/wal_gaps.XXXXXX"); trap 'rm -rf "$W"' EXIT
 cd "$W"
 
@@ -54,18 +56,13 @@ if command -v strace >/dev/null; then
 fi
 rm -rf small
 
-echo "64 segments of 16 MB with text in their pages, --deep: plain and compressed"
-mkdir plain; python3 - <<'PY'
-import random, struct
-random.seed(1)
-words = [bytes(random.choice(b"abcdefghij") for _ in range(9)) for _ in range(500)]
-for segno in range(1, 65):
-    with open("plain/00000001%08X%08X" % (segno // 256, segno % 256), "wb") as f:
-        for page in range(2048):
-            head = struct.pack("<HHIQII", 0xD110, 2 if page == 0 else 0, 1, (segno << 24) + page * 8192, 0, 0)
-            if page == 0: head += struct.pack("<QII", 77, 1 << 24, 8192)
-            f.write((head + b"".join(random.choice(words) for _ in range(600)) + bytes(8192))[:8192])
-PY
+if [ -z "$WAL" ]; then
+    echo "--deep: skipped, no directory with real segments was named"
+    exit 0
+fi
+echo "up to 64 segments of $WAL, --deep (every record): plain and compressed"
+mkdir plain
+find "$WAL" -maxdepth 1 -type f -regextype posix-extended -regex '.*/[0-9A-F]{24}' | sort | head -n 64 | xargs -I{} cp {} plain/
 measure "$BIN" wal-gaps plain --deep
 for tool in gzip:gz lz4:lz4 zstd:zst; do
     cp -r plain "${tool#*:}"; case $tool in
