@@ -287,7 +287,11 @@ fn find(directory: &Path, arguments: &[&str]) -> Value {
 
 #[test]
 fn every_suggested_setting_stops_where_it_says() {
-    let servers = servers();
+    let mut servers = servers();
+    // A minute for each. Between these nothing about recovery targets changed.
+    if std::env::var_os("PGFORENSIC_EVERY_MAJOR").is_none() {
+        servers.retain(|server| [10, 12, 15, 18].contains(&server.major));
+    }
     let Some(client) = servers.iter().rev().find(|server| server.has("psql")).cloned() else { return };
     for server in &servers {
         let scratch = server.scratch();
