@@ -289,7 +289,7 @@ fn find(directory: &Path, arguments: &[&str]) -> Value {
 fn every_suggested_setting_stops_where_it_says() {
     let mut servers = servers();
     // A minute for each. Between these nothing about recovery targets changed.
-    if std::env::var_os("PGFORENSIC_EVERY_MAJOR").is_none() {
+    if servers.len() > 4 && std::env::var_os("PGFORENSIC_EVERY_MAJOR").is_none() {
         servers.retain(|server| [10, 12, 15, 18].contains(&server.major));
     }
     let Some(client) = servers.iter().rev().find(|server| server.has("psql")).cloned() else { return };
