@@ -10,28 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{MAJORS, cluster, testdata, unpack};
+use common::{MAJORS, Random, cluster, testdata, unpack};
 
 /// Far more than any of these small inputs can need.
 const SECONDS: u64 = 60;
 const ADDRESS_SPACE_KB: u64 = 1 << 20;
-
-/// A small generator with a fixed start: the same mutations in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
 
 /// Flips, cuts, splices and overwrites some bytes, mostly near the start where the structures are.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {

@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::pages::{every_page, kind, tiles};
-use common::{MAJORS, cluster};
+use common::{MAJORS, Random, cluster};
 use pgforensic::format::page::explain::explain_page;
 use pgforensic::format::page::pageinspect::{FUNCTIONS, PageInput};
 use pgforensic::format::reader::Abi;
@@ -29,23 +29,6 @@ fn every_byte_of_sound_pages_has_one_name() {
         });
         println!("{number}: {kinds:?}");
         assert!(kinds.len() > 10, "{number}: {kinds:?}");
-    }
-}
-
-/// A small generator with a fixed start: the same mutations in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
     }
 }
 

@@ -4,8 +4,8 @@
 
 use crate::finding::{Code, log};
 use crate::format::server_log::{Subject, Topic};
+use crate::format::slru::{SLRU_PAGES_PER_SEGMENT, Slru, SlruLayout};
 use crate::pg::relation::RelPath;
-use crate::pg::slru::{SLRU_PAGES_PER_SEGMENT, Slru};
 use crate::pg::{BlockNumber, Lsn, Major, TimelineId, WalFileName, WalSegSize};
 use crate::scan::cluster::Geometry;
 
@@ -201,18 +201,26 @@ fn slru_place(
     named: Option<&(String, Option<u64>)>,
     sizes: &Sizes,
 ) -> Vec<FilePlace> {
-    let computed = number.and_then(|number| slru.place(number, sizes.major, sizes.slru_pages));
     let mut places = Vec::new();
-    if let Some(place) = &computed {
+    if let Some(number) = number {
+        let layout = SlruLayout {
+            slru,
+            major: sizes.major,
+            page_size: XLOG_BLCKSZ as u32,
+            pages_per_segment: sizes.slru_pages,
+            big_endian: false,
+        };
+        let entry = layout.place(number);
+        let (segment, page_offset) = layout.segment_of(entry.page);
         places.push(FilePlace {
             kind: FileKind::Slru(slru),
-            file: place.file.clone(),
-            segment: place.page / u64::from(sizes.slru_pages.max(1)),
-            block: Some(place.page),
-            block_in_file: Some(place.page_offset / XLOG_BLCKSZ),
-            offset: place.offset,
-            length: Some(place.length),
-            bit: place.bit,
+            file: layout.path(segment),
+            segment,
+            block: Some(entry.page),
+            block_in_file: Some(page_offset / XLOG_BLCKSZ),
+            offset: page_offset + entry.byte,
+            length: Some(if slru == Slru::Xact { 1 } else { layout.entry_size() }),
+            bit: (slru == Slru::Xact).then_some(entry.index as u32 % 4 * 2),
             block_size: XLOG_BLCKSZ,
             what: "entry",
         });

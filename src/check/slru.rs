@@ -6,9 +6,10 @@ use std::path::Path;
 use crate::finding::{Code, Finding, Findings, Place, Severity, slr};
 use crate::format::control::{ControlFile, DbState};
 use crate::format::slru::{Slru, SlruLayout};
+use crate::pg::Major;
 use crate::scan::pages::BlockRuns;
 use crate::scan::slru::{LiveRange, NeededPages, Oddities, SECTOR, SlruFile, SlruScan};
-use crate::scan::slru_lookup::{Unavailable, server_words};
+use crate::scan::slru_lookup::{Prepared, Unavailable, server_words};
 
 /// Runs that are named in one line.
 const NAMED_RUNS: usize = 8;
@@ -41,9 +42,9 @@ impl SlruState {
     }
 }
 
-/// Judges one SLRU.
-pub fn check_slru(scan: &SlruScan, state: SlruState, findings: &mut Findings) {
-    let judge = Judge { scan, state, pages: scan.needed_pages() };
+/// Judges one SLRU. `prepared`: the transactions in `pg_twophase`.
+pub fn check_slru(scan: &SlruScan, state: SlruState, prepared: &Prepared, findings: &mut Findings) {
+    let judge = Judge { scan, state, prepared, pages: scan.needed_pages() };
     if let Some(error) = &scan.error {
         if error.is_not_found() {
             // A start without pg_subtrans succeeds.
@@ -89,6 +90,7 @@ fn runs_text(runs: &BlockRuns) -> String {
 struct Judge<'a> {
     scan: &'a SlruScan,
     state: SlruState,
+    prepared: &'a Prepared,
     pages: Option<NeededPages>,
 }
 
@@ -104,6 +106,20 @@ impl Judge<'_> {
             Slru::MultiXactOffset | Slru::MultiXactMember => self.state.reset_multi,
             Slru::Subtrans | Slru::CommitTs => false,
         }
+    }
+
+    /// The prepared transactions whose status lies in `lost` and is looked up before recovery begins
+    /// (`restoreTwoPhaseData`): no file may be missing then. From 15 on a start after a crash is already in recovery,
+    /// where a lost file counts as zeros.
+    fn read_before_recovery(&self, lost: &Range<u64>) -> Vec<u32> {
+        let layout = self.layout();
+        if layout.slru != Slru::Xact || (layout.major >= Major::V15 && !self.state.exact) {
+            return Vec::new();
+        }
+        let is_lost = |xid: &u32| lost.contains(&layout.page_of(u64::from(*xid)));
+        let mut xids: Vec<u32> = self.prepared.prepared().filter(is_lost).collect();
+        xids.sort_unstable();
+        xids
     }
 
     /// Needed files that are not there, each run of them once.
@@ -140,9 +156,14 @@ impl Judge<'_> {
         let at_end = lost.contains(&pages.last());
         // A start looks for the next number, everything else for one of its own.
         let is_read_at_start = at_end && layout.start_reads(range.next);
+        let read_first = self.read_before_recovery(&lost);
         let first = layout.first_of_page(lost.start);
         let oldest = if range.contains(first) { first } else { range.oldest };
-        let id = if is_read_at_start && self.state.exact { range.next } else { oldest };
+        let id = match read_first.first() {
+            Some(xid) => u64::from(*xid),
+            None if is_read_at_start && self.state.exact => range.next,
+            None => oldest,
+        };
         let (segment, offset) = layout.segment_of(layout.page_of(id));
         let path = layout.path(segment);
         let why = match file {
@@ -156,13 +177,15 @@ impl Judge<'_> {
         };
         let severity = match layout.slru {
             Slru::CommitTs => Severity::Warning,
-            _ if is_read_at_start && self.state.exact => Severity::Fatal,
+            _ if !read_first.is_empty() || is_read_at_start && self.state.exact => Severity::Fatal,
             _ if self.is_reset() => Severity::Warning,
             _ => code.severity,
         };
         let at_front = lost.contains(&pages.first) && !at_end;
         let is_newest = at_end && !lost.contains(&pages.first);
-        let (code, severity) = if self.state.copied && is_newest {
+        let (code, severity) = if !read_first.is_empty() {
+            (code, severity)
+        } else if self.state.copied && is_newest {
             (slr::RECOVERY_MAKES, slr::RECOVERY_MAKES.severity)
         } else if at_front && file.is_none() && (!self.state.exact || self.is_reset()) {
             (slr::FRONT_MISSING, slr::FRONT_MISSING.severity)
@@ -189,7 +212,12 @@ impl Judge<'_> {
             let needed = pages * u64::from(layout.page_size);
             finding = finding.differs("size in bytes", file.length, format!("at least {needed}"));
         }
-        if is_read_at_start && self.state.exact {
+        if !read_first.is_empty() {
+            let xids: Vec<_> = read_first.iter().take(NAMED_RUNS).map(u32::to_string).collect();
+            let more = if read_first.len() > NAMED_RUNS { ", …" } else { "" };
+            let names = format!("{}{more}", xids.join(", "));
+            finding = finding.measured("read at every start for the prepared transactions", names);
+        } else if is_read_at_start && self.state.exact {
             finding = finding.measured("read at every start for the next", range.next);
         } else if at_end && file.is_none() && !self.state.exact && layout.slru != Slru::CommitTs {
             let words = format!("file \"{path}\" doesn't exist, reading as zeroes");

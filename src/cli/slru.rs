@@ -18,7 +18,7 @@ use crate::pg::Major;
 use crate::report::{Report, Status};
 use crate::scan::control::{ControlScan, Surroundings, scan_control};
 use crate::scan::slru::{LiveRange, Needed, SlruScan};
-use crate::scan::slru_lookup::{Layouts, SlruLookup, Unavailable};
+use crate::scan::slru_lookup::{Layouts, Prepared, SlruLookup, Unavailable};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
@@ -91,6 +91,7 @@ struct Cluster {
     lookup: SlruLookup,
     layouts: Layouts,
     state: SlruState,
+    prepared: Prepared,
 }
 
 impl Cluster {
@@ -107,7 +108,8 @@ impl Cluster {
             .map(|control| SlruState::new(control, facts.backup_label, facts.is_live()))
             .unwrap_or_default();
         let lookup = SlruLookup::new(&directory, layouts);
-        Cluster { directory, facts, control, lookup, layouts, state }
+        let prepared = Prepared::scan(&directory, &layouts);
+        Cluster { directory, facts, control, lookup, layouts, state, prepared }
     }
 
     /// The control file, if its CRC is right.
@@ -138,6 +140,9 @@ impl Cluster {
     fn check(&self, findings: &mut Findings, coverage: &mut Coverage) {
         check_directory(&self.directory, &self.facts, findings);
         for error in &self.facts.unreadable {
+            coverage.fail(&error.path, error.to_string());
+        }
+        for error in &self.prepared.unreadable {
             coverage.fail(&error.path, error.to_string());
         }
         let path = self.directory.control_path();
@@ -173,7 +178,7 @@ impl Arguments {
         let mut verdicts = Vec::new();
         let looks_up = self.xid.is_some() || self.multi.is_some();
         if let Some(numbers) = self.xid {
-            let (section, verdict) = lookup::xids(&cluster, numbers, &mut findings, &mut coverage)?;
+            let (section, verdict) = lookup::xids(&cluster, numbers, &mut findings)?;
             sections.push(section);
             verdicts.push(verdict);
         }
@@ -223,7 +228,7 @@ fn scan_all(cluster: &Cluster, findings: &mut Findings, coverage: &mut Coverage)
     let scans = Slru::ALL.map(|slru| {
         let layout = cluster.lookup.layout(slru);
         let scan = SlruScan::scan(&cluster.directory, layout, cluster.needed(slru), members.as_ref());
-        check_slru(&scan, cluster.state, findings);
+        check_slru(&scan, cluster.state, &cluster.prepared, findings);
         coverage.files += scan.files.iter().filter(|file| file.error.is_none()).count() as u64;
         coverage.bytes += scan.bytes;
         if let Some(error) = scan.error.as_ref().filter(|error| !error.is_not_found()) {

@@ -141,18 +141,7 @@ struct Ground {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        let mut archive = Archive::default();
-        let mut unlisted = Vec::new();
-        for directory in &self.directories {
-            if let Err(error) = archive.add(directory) {
-                unlisted.push(error);
-            }
-        }
-        if archive.directories.is_empty()
-            && let Some(error) = unlisted.pop()
-        {
-            return Err(error.into());
-        }
+        let (archive, unlisted) = Archive::open(&self.directories)?;
         let threads = self.jobs.clamp(1, MAX_JOBS);
         let wal =
             if self.at.is_some() { scan_few(archive) } else { scan(archive, Depth::Headers, threads, None) };

@@ -85,18 +85,7 @@ fn segment_size(text: &str) -> Result<WalSegSize, String> {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        let mut archive = Archive::default();
-        let mut unlisted = Vec::new();
-        for directory in &self.directories {
-            if let Err(error) = archive.add(directory) {
-                unlisted.push(error);
-            }
-        }
-        if archive.directories.is_empty()
-            && let Some(error) = unlisted.pop()
-        {
-            return Err(error.into());
-        }
+        let (archive, unlisted) = Archive::open(&self.directories)?;
         let depth = match (self.names_only, self.deep) {
             (true, _) => Depth::Names,
             (_, true) => Depth::Records,

@@ -58,6 +58,15 @@ impl Slru {
         }
     }
 
+    /// The array that a file such as `pg_xact/0003` belongs to, and the file below PGDATA.
+    pub fn of_file(path: &str) -> Option<(Slru, String)> {
+        let (directory, name) = path.rsplit_once('/')?;
+        let digits = (4..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_in = |known: &str| directory == known || directory.ends_with(&format!("/{known}"));
+        let slru = Slru::ALL.into_iter().find(|slru| is_in(slru.directory()))?;
+        digits.then(|| (slru, format!("{}/{name}", slru.directory())))
+    }
+
     /// What its index counts.
     pub fn index_name(self) -> &'static str {
         match self {
@@ -96,7 +105,7 @@ pub struct EntryPlace {
 
 impl SlruLayout {
     /// Bytes of an entry that has whole bytes of its own.
-    fn entry_size(&self) -> u64 {
+    pub fn entry_size(&self) -> u64 {
         match self.slru {
             Slru::MultiXactOffset if self.major >= Major::V19 => 8,
             Slru::CommitTs => COMMIT_TS_SIZE,
@@ -335,6 +344,17 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_array_of_a_file() {
+        let found = |path: &str| Slru::of_file(path);
+        assert_eq!(found("pg_xact/0003"), Some((Slru::Xact, "pg_xact/0003".into())));
+        let members = "pg_multixact/members/0000";
+        assert_eq!(found(&format!("/srv/data/{members}")), Some((Slru::MultiXactMember, members.into())));
+        assert_eq!(found("pg_serial/0000"), None);
+        assert_eq!(found("pg_xact/xyz0"), None);
+        assert_eq!(found("my_pg_xact/0000"), None);
+    }
 
     fn layout(slru: Slru, major: Major) -> SlruLayout {
         SlruLayout { slru, major, page_size: 8192, pages_per_segment: 32, big_endian: false }

@@ -7,7 +7,6 @@ pub mod digits;
 pub mod ids;
 pub mod lsn;
 pub mod relation;
-pub mod slru;
 pub mod time;
 pub mod version;
 pub mod wal_file;

@@ -22,6 +22,7 @@ use super::wal_walk::{Item, Visitor, WalKind, WalkEnd};
 use crate::format::checkpoint::CheckPoint;
 use crate::format::timeline_history::{Span, TimelineHistory};
 use crate::format::wal::record::Record;
+use crate::format::wal::rmgr::id::{RM_MULTIXACT_ID, RM_STANDBY_ID, RM_XLOG_ID};
 use crate::format::wal::rmgr::{ControlRecord, ParameterChange};
 use crate::pg::{Lsn, Major, Oid, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::source::Error;
@@ -34,10 +35,7 @@ pub const KEPT_CHECKPOINTS: usize = 5;
 /// Timelines that are read, newest first.
 const MAX_TIMELINES: usize = 8;
 
-const RM_XLOG_ID: u8 = 0;
-const RM_MULTIXACT_ID: u8 = 6;
 const XLOG_MULTIXACT_CREATE_ID: u8 = 0x20;
-const RM_STANDBY_ID: u8 = 8;
 const XLOG_RUNNING_XACTS: u8 = 0x10;
 const FIRST_NORMAL_TRANSACTION_ID: u32 = 3;
 

@@ -338,6 +338,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The transactions, without their subtransactions.
+    pub fn prepared(&self) -> impl Iterator<Item = u32> {
+        self.xids.iter().filter(|(xid, top)| xid == top).map(|(xid, _)| *xid)
+    }
+
     /// Reads `pg_twophase`.
     pub fn scan(directory: &DataDirectory, layouts: &Layouts) -> Prepared {
         let mut prepared = Prepared::default();

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use super::wal_archive::SegmentFile;
 use super::wal_end::{NormalEnd, normal_end};
 use super::wal_picture::Picture;
-use super::wal_stats::{RM_XACT_ID, RM_XLOG_ID, XLOG_END_OF_RECOVERY, XLOG_RESTORE_POINT, other_time};
+use super::wal_stats::{XLOG_END_OF_RECOVERY, XLOG_RESTORE_POINT, other_time};
 use super::wal_units::{Loss, SegmentSource, UnitResult, WalFiles, Walked};
 use super::wal_walk::{Item, Visitor, WalFault, WalKind, WalkEnd};
 use crate::format::timeline_history::Span;
 use crate::format::wal::page_header::XLOG_BLCKSZ;
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::TransactionEnd;
+use crate::format::wal::rmgr::id::{RM_XACT_ID, RM_XLOG_ID};
 use crate::pg::{Lsn, TimelineId, WalFileName};
 use crate::source::Error;
 

@@ -24,6 +24,7 @@ use crate::format::checkpoint::CheckPoint;
 use crate::format::reader::{Abi, Reader};
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::TransactionEnd;
+use crate::format::wal::rmgr::id::{RM_XACT_ID, RM_XLOG_ID};
 use crate::pg::relation::RelFileLocator;
 use crate::pg::time::POSTGRES_EPOCH;
 use crate::pg::{Lsn, Oid};
@@ -40,8 +41,6 @@ const MAX_RELATIONS: usize = 1 << 19;
 /// Minutes counted by themselves: a year.
 const MAX_MINUTES: usize = 366 * 24 * 60;
 
-pub(super) const RM_XLOG_ID: u8 = 0;
-pub(super) const RM_XACT_ID: u8 = 1;
 const XLOG_CHECKPOINT_SHUTDOWN: u8 = 0x00;
 const XLOG_CHECKPOINT_ONLINE: u8 = 0x10;
 pub(super) const XLOG_RESTORE_POINT: u8 = 0x70;

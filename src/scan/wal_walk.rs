@@ -20,13 +20,13 @@
 use crate::format::reader::{Abi, Data};
 use crate::format::wal::page_header::{PageHeader, XLOG_BLCKSZ};
 use crate::format::wal::record::{DecodeFault, Parts, Record, RecordHeader, SIZE_OF_XLOG_RECORD, record_crc};
+use crate::format::wal::rmgr::id::RM_XLOG_ID;
 use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, Major, SystemId, TimelineId, WalSegSize};
 
 const PAGE: u64 = XLOG_BLCKSZ as u64;
 
 /// `RM_XLOG_ID`, and its record that ends a segment before it is full.
-const RM_XLOG_ID: u8 = 0;
 const XLOG_SWITCH: u8 = 0x40;
 
 /// Built-in resource managers end here; 15 and later have custom ones from 128 on.

@@ -10,7 +10,7 @@ use crate::cli::page_rules::{Cluster, Rules};
 use crate::finding::{Coverage, Finding, Findings, Place, Severity, log};
 use crate::format::control::ControlFile;
 use crate::format::server_log::Subject;
-use crate::pg::slru::{SLRU_PAGES_PER_SEGMENT, Slru};
+use crate::format::slru::{SLRU_PAGES_PER_SEGMENT, Slru};
 use crate::pg::{BlockNumber, WalSegSize};
 use crate::scan::cluster::{ClusterWalk, Target};
 use crate::scan::pages::{Item, PageTester, ScanOptions, scan_pages};
@@ -83,7 +83,7 @@ impl Examiner {
     pub(super) fn range(&self, subject: &Subject) -> Option<String> {
         let checkpoint = &self.control()?.check_point_copy;
         let (name, number, oldest, next) = match subject {
-            Subject::Slru { slru: Slru::MultiXactOffsets, number: Some(number), .. } => {
+            Subject::Slru { slru: Slru::MultiXactOffset, number: Some(number), .. } => {
                 ("multixact", *number, checkpoint.oldest_multi, checkpoint.next_multi)
             }
             Subject::Slru {

@@ -58,7 +58,9 @@ impl Reported {
                 format!("tid ({block},{item}) of \"{table}\"")
             }
             Subject::Tuple { table, block, .. } => format!("block {block} of \"{table}\""),
-            Subject::Slru { slru, number: Some(number), .. } => format!("entry {number} of {slru}"),
+            Subject::Slru { slru, number: Some(number), .. } => {
+                format!("entry {number} of {}", slru.directory())
+            }
             Subject::Transaction(xid) => format!("the status of transaction {xid}"),
             Subject::Wal { lsn: Some(lsn), .. } => lsn.to_string(),
             _ => format!("\"{}\"", self.text),

@@ -6,12 +6,12 @@ use jiff::tz::TimeZone;
 
 use super::{Cluster, Numbers};
 use crate::cli::Failure;
-use crate::finding::{Coverage, Finding, Findings, Place, slr};
+use crate::finding::{Finding, Findings, Place, slr};
 use crate::format::slru::{Slru, XidStatus};
 use crate::pg::time::{push_rfc3339_micros, push_timestamptz};
 use crate::report::{Cell, Section};
 use crate::scan::slru::LiveRange;
-use crate::scan::slru_lookup::{NoMultiXact, Prepared, Unavailable, is_normal, server_words};
+use crate::scan::slru_lookup::{NoMultiXact, Unavailable, is_normal, server_words};
 
 /// Look-ups that failed, by file: the first number, the reason, how many.
 type Failed = BTreeMap<(Slru, String), (u64, Option<u32>, Unavailable, u64)>;
@@ -42,7 +42,7 @@ fn full_xid(next: u64, xid: u32) -> u64 {
 }
 
 /// What the server takes a transaction for.
-fn taken_for(cluster: &Cluster, prepared: &Prepared, xid: u32, status: Option<XidStatus>) -> String {
+fn taken_for(cluster: &Cluster, xid: u32, status: Option<XidStatus>) -> String {
     let range = cluster.range(Slru::Xact);
     if !is_normal(xid) {
         return if xid == 0 { "invalid" } else { "committed: it is a permanent one" }.to_owned();
@@ -61,7 +61,7 @@ fn taken_for(cluster: &Cluster, prepared: &Prepared, xid: u32, status: Option<Xi
         None => "could not be looked up".to_owned(),
         Some(XidStatus::Committed) => "committed".to_owned(),
         Some(XidStatus::Aborted) => "aborted".to_owned(),
-        Some(status) => match prepared.xids.get(&xid) {
+        Some(status) => match cluster.prepared.xids.get(&xid) {
             Some(top) if *top == xid => "prepared".to_owned(),
             Some(top) => format!("part of prepared transaction {top}"),
             None if !cluster.state.exact => "in progress at the checkpoint: recovery decides".to_owned(),
@@ -76,14 +76,9 @@ pub(super) fn xids(
     cluster: &Cluster,
     numbers: Numbers,
     findings: &mut Findings,
-    coverage: &mut Coverage,
 ) -> Result<(Section, String), Failure> {
     let next = cluster.control().map(|control| control.check_point_copy.next_xid);
     let range = cluster.range(Slru::Xact);
-    let prepared = Prepared::scan(&cluster.directory, &cluster.layouts);
-    for error in &prepared.unreadable {
-        coverage.fail(&error.path, error.to_string());
-    }
     let columns = vec![
         ("xid", "Transaction"),
         ("full_xid", "With epoch"),
@@ -129,7 +124,7 @@ pub(super) fn xids(
         }
         let commit = commit.ok().filter(|(time, _)| *time != 0);
         let parent = cluster.lookup.parent(xid).ok().filter(|parent| *parent != 0 && is_normal(xid));
-        let taken_for = taken_for(cluster, &prepared, xid, status);
+        let taken_for = taken_for(cluster, xid, status);
         if number == numbers.0 {
             verdict = format!("transaction {number}: {taken_for}");
         }

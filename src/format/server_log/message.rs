@@ -3,8 +3,8 @@
 use super::line::{Entry, EntryReader};
 use super::patterns::{DETAILS, FILES, PATTERNS, Topic};
 use super::template::{Captures, match_anywhere, match_start};
+use crate::format::slru::Slru;
 use crate::pg::relation::RelPath;
-use crate::pg::slru::Slru;
 use crate::pg::{BlockNumber, Lsn, WalFileName};
 
 /// The thing that a message names.
@@ -178,7 +178,7 @@ impl Message {
         // A message about a file alone is known by what the file is.
         let topic = match (&subject, topic) {
             (Subject::Slru { slru, .. }, None | Some(Topic::Transaction)) => match slru {
-                Slru::MultiXactOffsets | Slru::MultiXactMembers => Topic::MultiXact,
+                Slru::MultiXactOffset | Slru::MultiXactMember => Topic::MultiXact,
                 _ => Topic::Transaction,
             },
             (_, Some(topic)) => topic,
@@ -257,16 +257,16 @@ fn slru(captures: &Captures) -> Option<Subject> {
     let (xid, multi, member) = (captures.number("xid"), captures.number("multi"), captures.number("member"));
     if let Some((slru, file)) = captures.text("file").and_then(Slru::of_file) {
         let number = match slru {
-            Slru::MultiXactMembers => member,
+            Slru::MultiXactMember => member,
             // Up to 18 the server calls a multixact a transaction here.
-            Slru::MultiXactOffsets => multi.or(xid),
+            Slru::MultiXactOffset => multi.or(xid),
             _ => xid,
         };
         return Some(Subject::Slru { slru, number, file: Some((file, captures.number("offset"))) });
     }
     match (member, multi, xid) {
         (_, Some(multi), None) => {
-            Some(Subject::Slru { slru: Slru::MultiXactOffsets, number: Some(multi), file: None })
+            Some(Subject::Slru { slru: Slru::MultiXactOffset, number: Some(multi), file: None })
         }
         _ => None,
     }

@@ -9,20 +9,14 @@ use crate::format::reader::{Abi, Data, Reader};
 use crate::format::twophase::TwoPhaseState;
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::TransactionEnd;
+use crate::format::wal::rmgr::id::{
+    RM_BRIN_ID, RM_BTREE_ID, RM_DBASE_ID, RM_HEAP_ID, RM_HEAP2_ID, RM_SMGR_ID, RM_TBLSPC_ID, RM_XACT_ID,
+    RM_XLOG_ID,
+};
 use crate::pg::relation::RelFileLocator;
 use crate::pg::time::from_pg_time;
 use crate::pg::{Lsn, Major, Oid, TimelineId};
 use crate::scan::wal_units::Loss;
-
-const RM_XLOG_ID: u8 = 0;
-const RM_XACT_ID: u8 = 1;
-const RM_SMGR_ID: u8 = 2;
-const RM_DBASE_ID: u8 = 4;
-const RM_TBLSPC_ID: u8 = 5;
-const RM_HEAP2_ID: u8 = 9;
-const RM_HEAP_ID: u8 = 10;
-const RM_BTREE_ID: u8 = 11;
-const RM_BRIN_ID: u8 = 17;
 
 /// Tablespace of pg_database.
 const GLOBALTABLESPACE_OID: Oid = 1664;

@@ -87,6 +87,22 @@ pub struct Archive {
 }
 
 impl Archive {
+    /// The names in all of these directories, and why some could not be listed. An error if none could.
+    pub fn open(directories: &[PathBuf]) -> Result<(Archive, Vec<Error>), Error> {
+        let mut archive = Archive::default();
+        let mut unlisted = Vec::new();
+        for directory in directories {
+            unlisted.extend(archive.add(directory).err());
+        }
+        match unlisted.pop() {
+            Some(error) if archive.directories.is_empty() => Err(error),
+            last => {
+                unlisted.extend(last);
+                Ok((archive, unlisted))
+            }
+        }
+    }
+
     /// Adds the names in a directory that the user named: an archive, a data directory or a pg_wal.
     pub fn add(&mut self, path: &Path) -> Result<(), Error> {
         self.list(recognise(path))

@@ -74,6 +74,22 @@ pub static RMGRS: &[Rmgr] = &[
     Rmgr { name: "LogicalMessage", identify: logical_message::identify, describe: logical_message::describe },
 ];
 
+/// Ids of resource managers, which are the rows of [`RMGRS`], where a single one is meant.
+#[allow(missing_docs)]
+pub mod id {
+    pub const RM_XLOG_ID: u8 = 0;
+    pub const RM_XACT_ID: u8 = 1;
+    pub const RM_SMGR_ID: u8 = 2;
+    pub const RM_DBASE_ID: u8 = 4;
+    pub const RM_TBLSPC_ID: u8 = 5;
+    pub const RM_MULTIXACT_ID: u8 = 6;
+    pub const RM_STANDBY_ID: u8 = 8;
+    pub const RM_HEAP2_ID: u8 = 9;
+    pub const RM_HEAP_ID: u8 = 10;
+    pub const RM_BTREE_ID: u8 = 11;
+    pub const RM_BRIN_ID: u8 = 17;
+}
+
 /// The row of a record's resource manager.
 pub fn rmgr(id: u8) -> Option<&'static Rmgr> {
     RMGRS.get(usize::from(id))
