@@ -14,7 +14,7 @@
 //! Directives, one a line: `fixture NAME`, `copy SOURCE_IN_TESTDATA DEST`, `poke PATH OFFSET HEX`, `append PATH HEX`,
 //! `truncate PATH SIZE`, `zero PATH OFFSET LENGTH`, `remove PATH`, `rename FROM TO`, `write PATH TEXT` (`\n`, `\t`),
 //! `mkdir PATH`, `link TARGET PATH`. A command may end with `< FILE`, and may be followed by more directives and commands.
-//! `UPDATE_CASES=1` writes what is printed into the files: the diff is then to be judged against PostgreSQL.
+//! In what is printed the scratch directory is `/scratch` and the host `HOST`. `UPDATE_CASES=1` writes what is printed into the files: the diff is then to be judged against PostgreSQL.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -105,7 +105,7 @@ fn replay(name: &str, script: &str) -> String {
             ["$", "pgforensic", arguments @ ..] => {
                 let output = run(scratch.path(), arguments);
                 let text = |bytes: &[u8]| {
-                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    let text = neutral(&String::from_utf8_lossy(bytes), scratch.path());
                     if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" }
                 };
                 actual.push_str(&text(&output.stdout));
@@ -123,6 +123,17 @@ fn replay(name: &str, script: &str) -> String {
         }
     }
     actual
+}
+
+/// Without what differs from machine to machine: where the scratch directory is, and the host's name.
+fn neutral(text: &str, scratch: &Path) -> String {
+    let real = fs::canonicalize(scratch).unwrap();
+    let text = text.replace(real.to_str().unwrap(), "/scratch");
+    let line = |line: &str| match line.find("Host:  ") {
+        Some(_) => "  Host:               HOST\n".to_owned(),
+        None => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// Runs a command line; `< FILE` at its end is standard input.

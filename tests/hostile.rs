@@ -137,6 +137,33 @@ fn mutated_clusters() {
     }
 }
 
+/// The small files around the data.
+#[test]
+fn mutated_metadata() {
+    let mut random = Random(0x3E7A);
+    for major in [10, 18] {
+        for round in 0..20 {
+            let scratch = tempfile::tempdir().unwrap();
+            unpack(format!("check/pg{major}.tar.zst"), scratch.path());
+            let mut files = files_below(&scratch.path().join("cluster"));
+            files.retain(|file| fs::metadata(file).is_ok_and(|metadata| metadata.len() < 10_000));
+            for _ in 0..20 {
+                mutate_file(&files[random.below(files.len())], &mut random);
+            }
+            for directory in ["pg_replslot", "pg_twophase", "global"] {
+                for file in files_below(&scratch.path().join("cluster").join(directory)) {
+                    if random.below(2) > 0 && fs::metadata(&file).is_ok_and(|metadata| metadata.len() < 600) {
+                        mutate_file(&file, &mut random);
+                    }
+                }
+            }
+            let what = format!("check of {major} round {round}");
+            survives(scratch.path(), &["check", "cluster"], &what);
+            survives(scratch.path(), &["check", "cluster", "--all", "--format", "json"], &what);
+        }
+    }
+}
+
 /// Also their pg_control, with its CRC set right now and then, so that it is believed.
 #[test]
 fn mutated_slrus() {

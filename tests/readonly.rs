@@ -69,6 +69,8 @@ const COMMANDS: &[&[&str]] = &[
     &["page", "cluster/base/5/1259", "0-3", "--hex"],
     &["page", "cluster", "--relation", "5/1259", "--fork", "vm"],
     &["items", "cluster/base/5/1259"],
+    &["check", "cluster"],
+    &["check", "cluster", "--format", "json", "--all"],
     &["slru", "cluster", "--histogram", "--relations"],
     &["slru", "cluster", "--xid", "700..800", "--multi", "1", "--format", "json"],
     &["wal-gaps", "archive"],

@@ -7,7 +7,14 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::pages::tiles;
 use common::{MAJORS, json, pgforensic, testdata_text, unpack};
+use pgforensic::format::page::map::{PageMap, Value as FieldValue};
+use pgforensic::format::reader::Abi;
+use pgforensic::format::slru::Slru;
+use pgforensic::format::slru_page::explain_slru_page;
+use pgforensic::pg::Major;
+use pgforensic::scan::slru_lookup::Layouts;
 use serde_json::Value;
 
 fn recorded(major: u32) -> tempfile::TempDir {
@@ -97,5 +104,70 @@ fn nothing_is_wrong_with_them() {
         let output = pgforensic(directory.path(), &["slru", "cluster", "--fail-on", "note"]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.starts_with("OK: everything is there"), "{major}: {text}");
+    }
+}
+
+/// Every page of an array, explained.
+fn explained(directory: &std::path::Path, major: u32, slru: Slru) -> Vec<PageMap> {
+    let layout = Layouts::new(Major::from_number(major).unwrap(), Abi::LITTLE_64, None).of(slru);
+    let mut maps = Vec::new();
+    for entry in std::fs::read_dir(directory.join("cluster").join(slru.directory())).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let Some(segment) = layout.parse_name(path.file_name().unwrap().to_str().unwrap()) else { continue };
+        for (index, page) in std::fs::read(&path).unwrap().chunks(8192).enumerate() {
+            let number = segment * u64::from(layout.pages_per_segment) + index as u64;
+            let map = explain_slru_page(page, number, index as u32, &layout);
+            assert_eq!(map.problems, [""; 0], "{major}: {}", map.title);
+            tiles(&map, page.len()).unwrap_or_else(|what| panic!("{major}: {}: {what}", map.title));
+            maps.push(map);
+        }
+    }
+    maps
+}
+
+fn text(value: &FieldValue) -> String {
+    match value {
+        FieldValue::Text(text) => text.clone(),
+        FieldValue::Unsigned(number) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_byte_of_a_page_has_a_name_and_every_entry_its_value() {
+    for major in MAJORS {
+        let directory = recorded(major);
+        let mut statuses = BTreeMap::new();
+        for map in explained(directory.path(), major, Slru::Xact) {
+            for (_, piece) in map.by_place() {
+                let Some(range) = piece.name.strip_prefix("transactions ") else { continue };
+                let (from, to) = range.split_once(" to ").unwrap();
+                let (from, to): (u64, u64) = (from.parse().unwrap(), to.parse().unwrap());
+                let value = text(&piece.value);
+                let words: Vec<&str> = value.split(", ").collect();
+                statuses.extend(
+                    (from..=to).map(|xid| (xid, words[(xid - from) as usize % words.len()].to_owned())),
+                );
+            }
+        }
+        for line in lines(&format!("pg{major}.xids.tsv")) {
+            let ours = &statuses[&line[0].parse().unwrap()];
+            assert!(line[1] == "in progress" || *ours == line[1], "{major}: {line:?} {ours}");
+        }
+        let members = explained(directory.path(), major, Slru::MultiXactMember);
+        let mut ours: Vec<(String, String)> = (members.iter().flat_map(PageMap::by_place))
+            .filter(|(_, piece)| {
+                piece.name.starts_with("member ") && !piece.is_gap && piece.note != "not set"
+            })
+            .map(|(_, piece)| (text(&piece.value), piece.note.clone()))
+            .collect();
+        let oracle = lines(&format!("pg{major}.members.tsv"));
+        let mut theirs: Vec<_> = oracle.into_iter().map(|line| (line[1].clone(), line[2].clone())).collect();
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{major}");
+        for slru in [Slru::MultiXactOffset, Slru::Subtrans, Slru::CommitTs] {
+            explained(directory.path(), major, slru);
+        }
     }
 }

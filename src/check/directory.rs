@@ -1,9 +1,29 @@
 //! Is somebody using the data directory, and is it one?
 
-use crate::finding::{Finding, Findings, Place, dir};
+use super::control::check_control;
+use crate::finding::{Coverage, Finding, Findings, Place, ctl, dir};
 use crate::scan::control::Surroundings;
+use crate::scan::page_rules::Cluster;
 use crate::source::pgdata::DataDirectory;
 use crate::source::process::Process;
+
+/// Judges the small files of a data directory and its pg_control by itself.
+pub fn check_cluster(cluster: &Cluster, findings: &mut Findings, coverage: &mut Coverage) {
+    check_directory(&cluster.directory, &cluster.facts, findings);
+    for error in &cluster.facts.unreadable {
+        coverage.fail(&error.path, error.to_string());
+    }
+    match &cluster.control {
+        Ok(scan) => check_control(scan, findings),
+        Err(error) => {
+            let path = cluster.directory.control_path();
+            if error.is_not_found() {
+                findings.push(Finding::new(ctl::MISSING, Place::path(&path), error.to_string()));
+            }
+            coverage.fail(&path, error.to_string());
+        }
+    }
+}
 
 /// Judges postmaster.pid and PG_VERSION.
 pub fn check_directory(directory: &DataDirectory, facts: &Surroundings, findings: &mut Findings) {

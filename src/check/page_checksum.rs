@@ -65,8 +65,12 @@ pub enum Role {
 
 impl Role {
     fn of(file: &PageFile, nature: Option<&Nature>) -> Role {
+        Role::of_kind(file, nature.and_then(|nature| nature.kind))
+    }
+
+    /// `kind`: that of its pages.
+    pub fn of_kind(file: &PageFile, kind: Option<PageKind>) -> Role {
         let Some(name) = file.name else { return Role::Foreign };
-        let kind = nature.and_then(|nature| nature.kind);
         match name.fork {
             ForkNumber::Fsm | ForkNumber::Vm => Role::Map,
             _ if name.temporary => Role::Temporary,
@@ -81,7 +85,8 @@ impl Role {
         }
     }
 
-    fn severity(self) -> Severity {
+    /// Of damage to it.
+    pub fn severity(self) -> Severity {
         match self {
             Role::Catalog | Role::Table | Role::Unknown => Severity::Damage,
             _ => Severity::Warning,
@@ -492,7 +497,7 @@ fn runs_text(bad: &BlockRuns, scan: &FileScan) -> String {
     list.join(", ")
 }
 
-fn chain_finding(fault: &ChainFault, geometry: Geometry) -> Finding {
+pub(super) fn chain_finding(fault: &ChainFault, geometry: Geometry) -> Finding {
     let whole = geometry.segment_bytes();
     match fault {
         ChainFault::Missing { path, count, next } => {
@@ -524,7 +529,7 @@ fn count(number: u64, noun: &str) -> String {
 }
 
 /// The first line: what is broken and what follows. `verified`: checksums were compared.
-pub fn page_verdict(totals: &Totals, verified: bool, complete: bool) -> String {
+pub fn page_verdict(totals: &Totals, verified: bool, complete: bool, inside: Option<String>) -> String {
     let (files, blocks) = (count(totals.files, "file"), count(totals.blocks, "block"));
     let bad = totals.bad_checksums + totals.bad_headers;
     let bad_files = count(totals.bad_files, "file");
@@ -567,8 +572,10 @@ pub fn page_verdict(totals: &Totals, verified: bool, complete: bool) -> String {
         }
     }
     if !verified {
-        parts.push("checksums are off, so that nothing else can be checked".to_owned());
+        let nothing_else = if inside.is_none() { ", so that nothing else can be checked" } else { "" };
+        parts.push(format!("checksums are off{nothing_else}"));
     }
+    parts.extend(inside);
     for part in parts {
         text.push_str("; ");
         text.push_str(&part);

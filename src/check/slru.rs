@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::cluster::consequence;
 use crate::finding::{Code, Finding, Findings, Place, Severity, slr};
 use crate::format::control::{ControlFile, DbState};
 use crate::format::slru::{Slru, SlruLayout};
 use crate::pg::Major;
+use crate::pg::directories::RequiredDirectory;
 use crate::scan::pages::BlockRuns;
 use crate::scan::slru::{LiveRange, NeededPages, Oddities, SECTOR, SlruFile, SlruScan};
 use crate::scan::slru_lookup::{Prepared, Unavailable, server_words};
@@ -47,14 +49,13 @@ pub fn check_slru(scan: &SlruScan, state: SlruState, prepared: &Prepared, findin
     let judge = Judge { scan, state, prepared, pages: scan.needed_pages() };
     if let Some(error) = &scan.error {
         if error.is_not_found() {
-            // A start without pg_subtrans succeeds.
-            let severity = match scan.layout.slru {
-                Slru::Subtrans => Severity::Warning,
-                _ => slr::DIRECTORY_MISSING.severity,
-            };
             let at = Place::path(&scan.directory);
-            let finding = Finding::new(slr::DIRECTORY_MISSING, at, error.to_string());
-            findings.push(finding.with_severity(severity));
+            let mut finding = Finding::new(slr::DIRECTORY_MISSING, at, error.to_string());
+            if let Some(required) = RequiredDirectory::find(scan.layout.slru.directory()) {
+                let (severity, what) = consequence(required.loss(scan.layout.major, !state.exact));
+                finding = finding.with_severity(severity).measured("a server of this major", what);
+            }
+            findings.push(finding);
         } else {
             findings.push(Finding::new(slr::UNREADABLE, Place::path(&scan.directory), error.to_string()));
         }

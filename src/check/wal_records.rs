@@ -1,9 +1,42 @@
 //! Losses and ends of the WAL to findings: what the server says there, and what cannot be read.
 
-use crate::finding::{Code, Finding, Place, wal};
+use std::path::Path;
+
+use crate::finding::{Code, Coverage, Finding, Findings, Place, wal};
 use crate::pg::Lsn;
+use crate::scan::wal_end::normal_end;
 use crate::scan::wal_units::{Loss, WalFiles};
 use crate::scan::wal_walk::{WalFault, WalkEnd};
+
+/// What is lost makes an answer about all records incomplete: what happened there is not in it. `end`: how the walk
+/// ended; `asked`: its limit was the user's. `fallback` is named where no file is there.
+pub fn check_lost(
+    files: &WalFiles,
+    losses: &[Loss],
+    (end, asked): (Option<&WalkEnd>, bool),
+    fallback: &Path,
+    findings: &mut Findings,
+    coverage: &mut Coverage,
+) {
+    let major = files.kind.major;
+    let mut fail = |at: Lsn, to: Lsn| {
+        let source = files.segments.get(&files.kind.size.segno(at));
+        let to = if to > at { format!(" to {}", to.text(major)) } else { " on".to_owned() };
+        let what = format!("records from {}{to}", at.text(major));
+        coverage.fail(source.map_or(fallback, |source| &source.path), what);
+    };
+    for loss in losses {
+        fail(loss.from, loss.to);
+        findings.push(loss_finding(files, loss));
+    }
+    if let Some(end) = end
+        && let Some(fault) = end.fault
+        && normal_end(files, end, asked).is_none()
+    {
+        fail(end.at, end.at);
+        findings.push(end_finding(files, &fault, end));
+    }
+}
 
 /// The kind of finding for a test that failed in the middle of the WAL.
 pub fn code_of(fault: &WalFault) -> &'static Code {

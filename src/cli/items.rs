@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::page::{Blocks, Relation, blocks, file_name};
-use super::page_rules::Rules;
 use crate::format::page::pageinspect::{
     FUNCTIONS, Function, PageInput, Row, function, push_copy_text, usual,
 };
 use crate::format::page::{PageHeaderData, PageKind};
 use crate::pg::BlockNumber;
 use crate::report::{Status, escape};
+use crate::scan::page_rules::Rules;
 use crate::source::Error;
 use crate::source::file::{DataFile, ReadAt};
 

@@ -1,6 +1,6 @@
 //! `pgforensic locate`: from a line of the server's log, or a place in the server's notation, to bytes of a file.
 
-mod commands;
+pub(super) mod commands;
 mod examine;
 mod gather;
 mod tables;

@@ -1,12 +1,13 @@
 //! Arguments in, exit status out: one file per command, each gathering, checking and printing.
 
+mod check;
 mod controldata;
 mod explain;
+mod explain_block;
 mod generate;
 mod items;
 mod locate;
 mod page;
-mod page_rules;
 mod scan_pages;
 mod slru;
 mod wal_dump;
@@ -40,6 +41,7 @@ struct Cli {
 
 const HELP_END: &str = "\
 At 3 a.m.:
+  pgforensic check /var/lib/postgresql/data                  what would stop a start, in the files around the data?
   pgforensic controldata /var/lib/postgresql/data            what state is the cluster in?
   pgforensic scan-pages /var/lib/postgresql/data --checksums  which blocks are damaged?
   pgforensic locate 'ERROR:  invalid page in block …'        where is what the log complains about?
@@ -53,6 +55,7 @@ Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Check(check::Arguments),
     Controldata(controldata::Arguments),
     Locate(locate::Arguments),
     Items(items::Arguments),
@@ -128,6 +131,7 @@ pub(crate) enum Failure {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check(arguments) => arguments.run(),
         Command::Controldata(arguments) => arguments.run(),
         Command::Locate(arguments) => arguments.run(),
         Command::Items(arguments) => arguments.run(),

@@ -3,13 +3,19 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::page_rules::Rules;
 use super::{Common, Failure, scan_pages};
+use crate::check::slru_cluster::SlruCluster;
+use crate::finding::{Coverage, Findings};
 use crate::format::page::explain::explain_page;
 use crate::format::page::map::{PageMap, Piece, Value};
-use crate::pg::BlockNumber;
+use crate::format::reader::Abi;
+use crate::format::slru::Slru;
+use crate::format::slru_page::explain_slru_page;
 use crate::pg::relation::{ForkNumber, RelFileName};
+use crate::pg::{BlockNumber, Major};
 use crate::report::{Cell, Format, Report, Section, Status};
+use crate::scan::page_rules::{Cluster, Rules};
+use crate::scan::slru_lookup::Layouts;
 use crate::source::Error;
 use crate::source::file::{DataFile, ReadAt};
 use crate::source::pgdata::DataDirectory;
@@ -24,13 +30,15 @@ const SHOWN: usize = 24;
 /// Explain pages: every field, every flag, every byte
 ///
 /// The kind of page is recognised from its bytes. Block numbers are those of the fork, as the server's messages have them:
-/// file 16384.1 begins with block 131072.
+/// file 16384.1 begins with block 131072. Pages of SLRUs (pg_xact, pg_multixact, pg_subtrans, pg_commit_ts) are known by
+/// their directory and numbered within their file.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pgforensic page data/base/5/16384 7                      block 7 of a table or an index
   pgforensic page data --relation base/5/16384 --block 7   the same, as in \"invalid page in block 7 of relation base/5/16384\"
   pgforensic page data/base/5/16384 0-3 --hex              a dump in which every byte has a name
-  pgforensic page data/base/5/16384_vm")]
+  pgforensic page data/base/5/16384_vm
+  pgforensic page data/pg_xact/0000 0-1                    status of every transaction on these pages")]
 pub(super) struct Arguments {
     /// A file of pages, or with --relation the data directory
     #[arg(value_name = "FILE|PGDATA")]
@@ -51,11 +59,11 @@ pub(super) struct Arguments {
 }
 
 /// A relation of a data directory.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub(super) struct Relation {
     /// A relation as the server's messages name it, base/5/16384, or database/filenode
     #[arg(short, long, value_name = "RELATION")]
-    relation: Option<String>,
+    pub(super) relation: Option<String>,
     /// Which fork of the relation
     #[arg(long, value_name = "FORK", default_value = "main", value_parser = ["main", "fsm", "vm", "init"], requires = "relation")]
     fork: String,
@@ -110,6 +118,9 @@ fn relation_path(relation: &str) -> PathBuf {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
+        if let Some(slru) = self.slru() {
+            return self.run_slru(slru);
+        }
         let wanted = self.blocks.clone().or(self.block.clone()).map(|Blocks(range)| range);
         let first_file = self.relation.file(&self.path)?;
         let Self { common, hex, .. } = self;
@@ -147,8 +158,62 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// The array that the file belongs to, by its directory, and its name there.
+    fn slru(&self) -> Option<(Slru, String)> {
+        let parse = |path: &Path| Slru::of_file(path.to_str()?);
+        parse(&self.path).or_else(|| parse(&std::fs::canonicalize(&self.path).ok()?))
+    }
+
+    /// Pages of a file of pg_xact and its like; they are numbered within the file.
+    fn run_slru(self, (slru, path): (Slru, String)) -> Result<Status, Failure> {
+        let cluster = Cluster::above(&self.path).map(SlruCluster::new);
+        let layouts =
+            cluster.map_or_else(|| Layouts::new(Major::V18, Abi::LITTLE_64, None), |cluster| cluster.layouts);
+        let layout = layouts.of(slru);
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        let Some(segment) = layout.parse_name(name) else {
+            let message = format!("\"{name}\" is not the name of a file of {}", slru.directory());
+            return Err(Failure::Usage(message));
+        };
+        let data = DataFile::open(&self.path)?;
+        let wanted = self.blocks.or(self.block).map_or(0..=0, |Blocks(range)| range);
+        if wanted.end() - wanted.start() >= MAX_BLOCKS {
+            return Err(Failure::Usage(format!("at most {MAX_BLOCKS} blocks at a time")));
+        }
+        let mut coverage = Coverage { files: 1, ..Coverage::default() };
+        let mut pages = Vec::new();
+        for index in wanted {
+            let size = layout.page_size as usize;
+            let mut page = vec![0; size];
+            let count = data.read_full_at(&mut page, u64::from(index) * size as u64);
+            let count = count.map_err(Error::at(&self.path, "read file"))?;
+            page.truncate(count);
+            if count < size || index >= layout.pages_per_segment {
+                coverage.fail(&self.path, format!("page {index}: {count} of {size} bytes are there"));
+            }
+            coverage.bytes += count as u64;
+            if !page.is_empty() {
+                let number = segment * u64::from(layout.pages_per_segment) + u64::from(index);
+                pages.push((index, explain_slru_page(&page, number, index, &layout), page));
+            }
+        }
+        let mut report = Report {
+            command: "page",
+            subject: vec![self.path.clone()],
+            verdict: String::new(),
+            findings: Findings::default(),
+            coverage,
+            sections: Vec::new(),
+        };
+        let hex = self.hex && self.common.format == Format::Text;
+        finish(&mut report, &self.path, &pages, hex);
+        self.common.print(&report)
+    }
+}
+
 /// The segment file that holds the blocks: the one that was named, or a later one of the same fork.
-fn place(
+pub(super) fn place(
     file: &Path,
     wanted: Option<RangeInclusive<BlockNumber>>,
 ) -> Result<(PathBuf, RangeInclusive<BlockNumber>), Failure> {
@@ -187,11 +252,14 @@ fn finish(report: &mut Report, file: &Path, pages: &[(BlockNumber, PageMap, Vec<
     report.command = "page";
     let titles: Vec<String> =
         pages.iter().map(|(block, map, _)| format!("block {block}: {}", map.title)).collect();
-    let checks = std::mem::take(&mut report.verdict);
+    let mut checks = std::mem::take(&mut report.verdict);
+    if !checks.is_empty() {
+        checks.insert_str(0, "; ");
+    }
     report.verdict = match titles.as_slice() {
         [] => format!("no such block in {}", file.display()),
-        [one] => format!("{one}; {checks}"),
-        [first, ..] => format!("{} pages, {first}; {checks}", titles.len()),
+        [one] => format!("{one}{checks}"),
+        [first, ..] => format!("{} pages, {first}{checks}", titles.len()),
     };
     report.sections.clear();
     let problems = pages.iter().flat_map(|(block, map, _)| {

@@ -4,17 +4,23 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::page_rules::{Cluster, Rules};
-use super::{Common, Failure};
+use super::{Common, Failure, explain_block};
 use crate::check::control::check_control;
 use crate::check::directory::check_directory;
 use crate::check::page_checksum::{PageJudge, PageRules, Totals, page_verdict};
-use crate::finding::{Coverage, Finding, Findings, Place, ctl, pag};
+use crate::check::structure::relations::{Relations, check_relations};
+use crate::check::structure::watch::Watch;
+use crate::check::structure::{Structure, structure_verdict};
+use crate::finding::{Coverage, Finding, Findings, Place, Severity, ctl, pag};
+use crate::format::control::DbState;
 use crate::pg::BlockNumber;
 use crate::report::progress::Progress;
 use crate::report::{Cell, Fact, Report, Section, Status};
+use crate::scan::catalog::Catalogs;
 use crate::scan::cluster::{ClusterWalk, Target};
+use crate::scan::page_rules::{Cluster, Rules};
 use crate::scan::pages::{Item, PageTester, ScanOptions, scan_pages};
+use crate::scan::slru_lookup::{Layouts, SlruLookup};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
@@ -33,6 +39,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
   pgforensic scan-pages data/base/5/16428 --checksums           one file
   pgforensic scan-pages data --checksums -f 16428 --from-block 131072
   pgforensic scan-pages data --checksums --format json | jq '.findings[].at'
+  pgforensic scan-pages data/base/5/16428 --explain-block 7 --wal /archive --backup /backup
+                                                                one block: what is lost with it, and where it is to be had
 
 A bad block of a table or a system catalog is damage. One of an index, a free space or visibility map,
 an unlogged or a temporary relation is a warning: these can be built again.")]
@@ -46,6 +54,9 @@ pub(super) struct Arguments {
     /// Compare the checksum of every page, and look at its header
     #[arg(long)]
     checksums: bool,
+    /// Examine tuples, trees and links too, as amcheck does on a running server; includes --checksums
+    #[arg(long)]
+    structure: bool,
     /// Only the relation with this file number, in all databases
     #[arg(short, long, value_name = "FILENODE")]
     filenode: Option<String>,
@@ -62,6 +73,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "BLOCK", default_value_t = BlockNumber::MAX, hide_default_value = true)]
     to_block: BlockNumber,
     #[command(flatten)]
+    explain: explain_block::Options,
+    #[command(flatten)]
     pub(super) common: Common,
 }
 
@@ -72,18 +85,24 @@ impl Arguments {
             path: Some(file.to_owned()),
             pgdata: None,
             checksums: true,
+            structure: false,
             filenode: None,
             jobs: Some(1),
             progress: false,
             from_block: *blocks.start(),
             to_block: *blocks.end(),
+            explain: explain_block::Options::default(),
             common,
         }
     }
 
     pub(super) fn run(self) -> Result<Status, Failure> {
-        if !self.checksums {
-            let message = "which check? --checksums compares the checksum of every page";
+        if let Some(block) = self.explain.block()? {
+            return self.explain.run(self.pgdata.as_ref().or(self.path.as_ref()), block, self.common);
+        }
+        if !self.checksums && !self.structure {
+            let message =
+                "which check? --checksums compares the checksum of every page, --structure looks inside";
             return Err(Failure::Usage(message.to_owned()));
         }
         let (report, _) = self.examine()?;
@@ -128,12 +147,17 @@ impl Arguments {
         };
         let mut judge = self.judge(cluster, rules, options);
         let walk = || ClusterWalk::new(target, rules.selection(self.filenode.clone()));
-        let progress = self.progress(walk);
-        scan_pages(walk(), options, &|bytes| progress.add(bytes), &mut |item| match item {
-            Item::Listing(listing) => judge.listing(listing),
-            Item::File(file) => judge.file(file),
-        });
-        progress.finish();
+        let mut inside = None;
+        if self.structure {
+            inside = Some(self.examine_structure(path, cluster, rules, options, &walk, &mut judge));
+        } else {
+            let progress = self.progress("scanned", walk);
+            scan_pages(walk(), options, &|bytes| progress.add(bytes), &mut |item| match item {
+                Item::Listing(listing) => judge.listing(listing),
+                Item::File(file) => judge.file(file),
+            });
+            progress.finish();
+        }
         let PageJudge { findings, mut coverage, totals, damaged, .. } = judge;
         if totals.files == 0 && coverage.complete() {
             // "OK" for a path without a single data file would be a trap.
@@ -146,8 +170,13 @@ impl Arguments {
             );
             coverage.skip(path, why);
         }
-        let verdict = page_verdict(&totals, rules.verify, coverage.complete());
         let mut sections = vec![summary(&totals, rules)];
+        let inside = inside.map(|inside| {
+            sections.push(inside.section);
+            let lost = totals.bad_checksums + totals.bad_headers + totals.unreadable_blocks;
+            structure_verdict(inside.counts, lost, inside.settled)
+        });
+        let verdict = page_verdict(&totals, rules.verify, coverage.complete(), inside);
         if !damaged.is_empty() {
             let columns = vec![
                 ("path", "File"),
@@ -178,6 +207,83 @@ impl Arguments {
             coverage,
             sections,
         }
+    }
+
+    /// Reads every page once, and indexes and outside values a second time, against their tables.
+    fn examine_structure(
+        &self,
+        path: &Path,
+        cluster: Option<&Cluster>,
+        rules: &Rules,
+        options: ScanOptions,
+        walk: &dyn Fn() -> ClusterWalk,
+        judge: &mut PageJudge,
+    ) -> Inside {
+        let directory = match cluster {
+            Some(cluster) => cluster.directory.clone(),
+            None => DataDirectory::new(path.parent().unwrap_or(path)),
+        };
+        let control = cluster.and_then(Cluster::trusted).map(|scan| &scan.detected.control);
+        let facts = cluster.map(|cluster| &cluster.facts);
+        let as_stopped = facts.is_some_and(|facts| !facts.backup_label && !facts.is_live());
+        let is_clean = control.is_some_and(|control| control.db_state() == Some(DbState::ShutDown));
+        let settled = as_stopped && is_clean;
+        let lookup = SlruLookup::new(&directory, Layouts::new(rules.major, rules.abi, control));
+        let rules_of_pages = (rules.major, rules.abi);
+        let catalogs = Catalogs::new(&directory, rules_of_pages, rules.geometry, &lookup, control);
+        let structure = Structure {
+            major: rules.major,
+            abi: rules.abi,
+            geometry: rules.geometry,
+            control,
+            lookup: &lookup,
+            catalogs: &catalogs,
+            settled,
+            recovery_from: control.filter(|_| as_stopped).map(|control| control.check_point_copy.redo),
+            wal_end: control.filter(|_| settled).map(|control| control.check_point),
+            in_cluster: cluster.is_some(),
+        };
+        let mut findings = Findings::keeping_all(self.common.all);
+        let progress = self.progress("scanned", walk);
+        let done = |bytes| progress.add(bytes);
+        let watch = Watch::new(&structure, &done, self.common.all);
+        scan_pages(walk(), options, &watch, &mut |item| match item {
+            Item::Listing(listing) => judge.listing(listing),
+            Item::File(file) => {
+                findings.append(watch.take(&file.file));
+                judge.file(file);
+            }
+        });
+        progress.finish();
+        let mut relations = Relations::default();
+        if self.from_block == 0 && self.to_block == BlockNumber::MAX {
+            let progress = self.progress("examined", walk);
+            let tester = PageTester::new(options);
+            let done = |bytes| progress.add(bytes);
+            relations = check_relations(
+                &structure,
+                walk(),
+                (tester, options.jobs),
+                &done,
+                &mut findings,
+                &mut judge.coverage,
+            );
+            progress.finish();
+        } else {
+            judge
+                .coverage
+                .skip(path, "of some blocks only the content of the pages is examined, not what links them");
+        }
+        let counts = [Severity::Damage, Severity::Warning].map(|severity| findings.count(severity));
+        judge.findings.append(findings);
+        let fact =
+            |key, heading: &str, value: u64| Fact { key, heading: heading.to_owned(), value: value.into() };
+        let facts = vec![
+            fact("indexes", "Indexes examined:", relations.indexes),
+            fact("indexes_without_table", "Of these without their table:", relations.without_table),
+            fact("tables_with_toast", "Tables with a TOAST table:", relations.toasted),
+        ];
+        Inside { counts, settled, section: Section::Facts { key: "structure", heading: "Structure", facts } }
     }
 
     /// Judges the data directory, as far as it matters for its pages, and is ready for the files.
@@ -219,13 +325,21 @@ impl Arguments {
     }
 
     /// The total is counted only where somebody will see it.
-    fn progress(&self, walk: impl Fn() -> ClusterWalk) -> Progress {
+    fn progress(&self, what: &'static str, walk: impl Fn() -> ClusterWalk) -> Progress {
         if !Progress::is_shown(self.progress) {
             return Progress::hidden();
         }
         let total = walk().flat_map(|listing| listing.files).map(|file| file.length).sum();
-        Progress::bytes("scanned", total, self.progress)
+        Progress::bytes(what, total, self.progress)
     }
+}
+
+/// What the examination of the structure adds to the report.
+struct Inside {
+    /// Damages and warnings.
+    counts: [u64; 2],
+    settled: bool,
+    section: Section,
 }
 
 /// pg_checksums's summary, and what it does not count.

@@ -7,20 +7,13 @@ mod tables;
 use std::path::PathBuf;
 
 use super::{Common, Failure};
-use crate::check::control::check_control;
-use crate::check::directory::check_directory;
-use crate::check::slru::{SlruState, check_slru};
-use crate::finding::{Coverage, Finding, Findings, Place, Severity, ctl, slr};
-use crate::format::control::ControlFile;
-use crate::format::reader::Abi;
+use crate::check::directory::check_cluster;
+use crate::check::slru_cluster::SlruCluster;
+use crate::finding::{Coverage, Findings, Severity, slr};
 use crate::format::slru::Slru;
-use crate::pg::Major;
 use crate::report::{Report, Status};
-use crate::scan::control::{ControlScan, Surroundings, scan_control};
-use crate::scan::slru::{LiveRange, Needed, SlruScan};
-use crate::scan::slru_lookup::{Layouts, Prepared, SlruLookup, Unavailable};
+use crate::scan::page_rules::Cluster;
 use crate::source::Error;
-use crate::source::pgdata::DataDirectory;
 
 /// Numbers that are looked up at a time.
 const MAX_LOOKUPS: u64 = 1_000_000;
@@ -83,86 +76,6 @@ fn numbers(text: &str) -> Result<Numbers, String> {
     Ok(Numbers(first, last))
 }
 
-/// The data directory, and what is known of it.
-struct Cluster {
-    directory: DataDirectory,
-    facts: Surroundings,
-    control: Result<ControlScan, Error>,
-    lookup: SlruLookup,
-    layouts: Layouts,
-    state: SlruState,
-    prepared: Prepared,
-}
-
-impl Cluster {
-    fn scan(root: PathBuf) -> Cluster {
-        let directory = DataDirectory::new(&root);
-        let facts = Surroundings::scan(&directory);
-        let control = scan_control(&directory.control_path(), facts.major());
-        let trusted = control.as_ref().ok().filter(|scan| scan.detected.crc_is_right());
-        let major = trusted.and_then(|scan| scan.detected.major()).or(facts.major());
-        let abi = trusted.map_or(Abi::LITTLE_64, |scan| scan.detected.layout.abi);
-        let contents = trusted.map(|scan| &scan.detected.control);
-        let layouts = Layouts::new(major.unwrap_or(Major::V18), abi, contents);
-        let state = contents
-            .map(|control| SlruState::new(control, facts.backup_label, facts.is_live()))
-            .unwrap_or_default();
-        let lookup = SlruLookup::new(&directory, layouts);
-        let prepared = Prepared::scan(&directory, &layouts);
-        Cluster { directory, facts, control, lookup, layouts, state, prepared }
-    }
-
-    /// The control file, if its CRC is right.
-    fn control(&self) -> Option<&ControlFile> {
-        let scan = self.control.as_ref().ok().filter(|scan| scan.detected.crc_is_right())?;
-        Some(&scan.detected.control)
-    }
-
-    /// What the server needs of one array.
-    fn needed(&self, slru: Slru) -> Needed {
-        let Some(control) = self.control() else {
-            return if slru == Slru::Subtrans { Needed::Nothing } else { Needed::Unknown };
-        };
-        let oldest = self.oldest_member().and_then(Result::ok).filter(|offset| *offset > 0);
-        Needed::of(&self.lookup.layout(slru), control, oldest)
-    }
-
-    /// Where the members of the oldest multixact begin.
-    fn oldest_member(&self) -> Option<Result<u64, Unavailable>> {
-        Some(self.lookup.member_offset(self.control()?.check_point_copy.oldest_multi))
-    }
-
-    fn range(&self, slru: Slru) -> Option<LiveRange> {
-        self.needed(slru).range().copied()
-    }
-
-    /// What the directory and the control file say about themselves.
-    fn check(&self, findings: &mut Findings, coverage: &mut Coverage) {
-        check_directory(&self.directory, &self.facts, findings);
-        for error in &self.facts.unreadable {
-            coverage.fail(&error.path, error.to_string());
-        }
-        for error in &self.prepared.unreadable {
-            coverage.fail(&error.path, error.to_string());
-        }
-        let path = self.directory.control_path();
-        match &self.control {
-            Ok(scan) => {
-                check_control(scan, findings);
-                if !scan.detected.crc_is_right() {
-                    coverage.fail(&path, "without its counters nobody knows which transactions are needed");
-                }
-            }
-            Err(error) => {
-                if error.is_not_found() {
-                    findings.push(Finding::new(ctl::MISSING, Place::path(&path), error.to_string()));
-                }
-                coverage.fail(&path, error.to_string());
-            }
-        }
-    }
-}
-
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
         let metadata = std::fs::metadata(&self.path).map_err(Error::at(&self.path, "open directory"))?;
@@ -170,10 +83,12 @@ impl Arguments {
             let message = format!("\"{}\" is no directory: slru wants a data directory", self.path.display());
             return Err(Failure::Usage(message));
         }
-        let cluster = Cluster::scan(self.path.clone());
+        let cluster = Cluster::scan(&self.path);
         let mut findings = Findings::keeping_all(self.common.all);
         let mut coverage = Coverage::default();
-        cluster.check(&mut findings, &mut coverage);
+        check_cluster(&cluster, &mut findings, &mut coverage);
+        let cluster = SlruCluster::new(cluster);
+        cluster.unreadable(&mut coverage);
         let mut sections = Vec::new();
         let mut verdicts = Vec::new();
         let looks_up = self.xid.is_some() || self.multi.is_some();
@@ -188,7 +103,7 @@ impl Arguments {
             verdicts.push(verdict);
         }
         if !looks_up || self.histogram {
-            let scans = scan_all(&cluster, &mut findings, &mut coverage);
+            let scans = cluster.check(&mut findings, &mut coverage);
             if !looks_up {
                 verdicts.push(coverage_verdict(&cluster, &findings));
                 sections.push(tables::summary(&scans));
@@ -222,39 +137,8 @@ impl Arguments {
     }
 }
 
-/// Reads and judges every array.
-fn scan_all(cluster: &Cluster, findings: &mut Findings, coverage: &mut Coverage) -> Vec<SlruScan> {
-    let members = cluster.range(Slru::MultiXactMember);
-    let scans = Slru::ALL.map(|slru| {
-        let layout = cluster.lookup.layout(slru);
-        let scan = SlruScan::scan(&cluster.directory, layout, cluster.needed(slru), members.as_ref());
-        check_slru(&scan, cluster.state, &cluster.prepared, findings);
-        coverage.files += scan.files.iter().filter(|file| file.error.is_none()).count() as u64;
-        coverage.bytes += scan.bytes;
-        if let Some(error) = scan.error.as_ref().filter(|error| !error.is_not_found()) {
-            coverage.fail(&error.path, error.to_string());
-        }
-        for file in &scan.files {
-            if let Some(error) = &file.error {
-                coverage.fail(&error.path, error.to_string());
-            }
-            if let Some(run) = file.unreadable.first() {
-                coverage.fail(&file.path, format!("could not read file: {}", run.message));
-            }
-        }
-        // An offset of 0 is a finding, but it was read.
-        if scan.needed == Needed::Unknown
-            && let Some(Err(why)) = cluster.oldest_member()
-        {
-            coverage.fail(&scan.directory, format!("what is needed is not known: {why}"));
-        }
-        scan
-    });
-    scans.into()
-}
-
 /// One sentence on what is lost.
-fn coverage_verdict(cluster: &Cluster, findings: &Findings) -> String {
+fn coverage_verdict(cluster: &SlruCluster, findings: &Findings) -> String {
     if cluster.control().is_none() {
         return "pg_control cannot be used: these are the files, and nobody knows what should be there"
             .to_owned();

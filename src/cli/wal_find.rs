@@ -2,14 +2,14 @@
 
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
 use super::wal_gaps::{MAX_JOBS, default_jobs, timeline};
 use super::{Common, Failure};
 use crate::check::wal_find::check_events;
-use crate::check::wal_records::{end_finding, loss_finding};
+use crate::check::wal_records::check_lost;
 use crate::finding::{Coverage, Findings};
 use crate::format::timeline_history::Span;
 use crate::pg::relation::RelFileLocator;
@@ -18,7 +18,6 @@ use crate::pg::{Lsn, TimelineId};
 use crate::report::{Report, Status};
 use crate::scan::wal_archive::{Depth, scan, scan_few};
 use crate::scan::wal_at::{Answer, Question, at};
-use crate::scan::wal_end::normal_end;
 use crate::scan::wal_find::{Event, Search, Wanted, What, files_to, search, switches};
 use crate::scan::wal_picture::{Picture, picture};
 use crate::scan::wal_units::{Loss, WalFiles};
@@ -266,27 +265,8 @@ impl Arguments {
         findings: &mut Findings,
         coverage: &mut Coverage,
     ) {
-        let major = files.kind.major;
-        let mut fail = |at: Lsn, to: Lsn| {
-            let source = files.segments.get(&files.kind.size.segno(at));
-            let path = source.map(|source| &source.path).or(self.directories.first());
-            if let Some(path) = path {
-                let to = if to > at { format!(" to {}", to.text(major)) } else { " on".to_owned() };
-                let what = format!("records from {}{to}", at.text(major));
-                coverage.fail(path, what);
-            }
-        };
-        for loss in losses {
-            fail(loss.from, loss.to);
-            findings.push(loss_finding(files, loss));
-        }
-        if let Some(end) = end
-            && let Some(fault) = end.fault
-            && normal_end(files, end, self.is_limited()).is_none()
-        {
-            fail(end.at, end.at);
-            findings.push(end_finding(files, &fault, end));
-        }
+        let fallback = self.directories.first().map_or(Path::new(""), PathBuf::as_path);
+        check_lost(files, losses, (end, self.is_limited()), fallback, findings, coverage);
     }
 
     /// Was anything asked for, or is it the summary that is wanted?

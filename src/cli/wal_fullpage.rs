@@ -167,7 +167,7 @@ fn file_name(record: &Record, block: &BlockReference, timeline: TimelineId) -> O
 }
 
 /// Refuses a place inside what is examined, by whatever links it is reached.
-fn refuse_inside(path: &Path, examined: &[PathBuf]) -> Result<(), Failure> {
+pub(super) fn refuse_inside(path: &Path, examined: &[PathBuf]) -> Result<(), Failure> {
     let usage = |why: &str| Failure::Usage(format!("\"{}\" {why}", path.display()));
     let resolved = resolve(path).map_err(|error| usage(&format!("cannot be resolved: {error}")))?;
     for directory in examined {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use codes::{AREAS, Area, arc, ctl, dir, find_code, log, pag, slr, tli, wal};
+pub use codes::*;
 
 use crate::pg::{BlockNumber, Lsn};
 
@@ -198,6 +198,11 @@ impl Findings {
         Findings { keep: if all { usize::MAX } else { KEPT_PER_CODE }, ..Findings::default() }
     }
 
+    /// Is every finding kept?
+    pub fn keeps_all(&self) -> bool {
+        self.keep == usize::MAX
+    }
+
     /// Counts a finding, and keeps it if it is among the first of its kind.
     pub fn push(&mut self, finding: Finding) {
         let key = (std::cmp::Reverse(finding.severity), finding.code.id);
@@ -280,6 +285,14 @@ impl Coverage {
     /// Was everything examined that was asked for?
     pub fn complete(&self) -> bool {
         self.unreadable.is_empty()
+    }
+
+    /// Adds all of another one, for example of another thread.
+    pub fn append(&mut self, other: Coverage) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.skipped.extend(other.skipped);
+        self.unreadable.extend(other.unreadable);
     }
 
     /// Notes something left out on purpose.

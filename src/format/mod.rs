@@ -4,16 +4,21 @@
 //! sense is for `check` to say, so that a broken structure is still shown field by field.
 
 pub mod backup_history;
+pub mod catalog;
 pub mod checkpoint;
 pub mod checksum;
 pub mod compress;
 pub mod control;
 pub mod crc32c;
+pub mod datum;
 pub mod page;
 pub mod postmaster_pid;
 pub mod reader;
+pub mod relmap;
+pub mod replslot;
 pub mod server_log;
 pub mod slru;
+pub mod slru_page;
 pub mod timeline_history;
 pub mod twophase;
 pub mod wal;

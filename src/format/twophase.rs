@@ -15,6 +15,7 @@
 //! once, in 11, but 15 made the header longer without a new one, so the major must be known. Source:
 //! access/transam/twophase.c, access/twophase_rmgr.h, storage/lock.h, storage/lockdefs.h.
 
+use super::crc32c::crc32c;
 use super::reader::{Abi, Data, Reader, Truncated};
 use super::wal::rmgr::INVALIDATION_MESSAGE_SIZE;
 use crate::pg::relation::RelFileLocator;
@@ -24,6 +25,18 @@ use crate::pg::{Lsn, Major, Oid};
 const LOCATOR_SIZE: usize = 12;
 /// `TwoPhaseRecordOnDisk`.
 const RESOURCE_HEADER_SIZE: usize = 8;
+
+/// `TWOPHASE_MAGIC`.
+pub fn magic_of(major: Major) -> u32 {
+    if major == Major::V10 { 0x57F9_4533 } else { 0x57F9_4534 }
+}
+
+/// The CRC at the end of a state file, and the one that its bytes have; `None` if the file is too short for one.
+pub fn file_crc(bytes: &[u8], abi: Abi) -> Option<(u32, u32)> {
+    let at = bytes.len().checked_sub(4)?;
+    let stored = Data { bytes, big_endian: abi.big_endian }.u32(at)?;
+    Some((stored, crc32c(bytes.get(..at)?)))
+}
 
 /// The state of one prepared transaction.
 #[derive(Clone, Copy, Debug)]

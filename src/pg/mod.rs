@@ -4,8 +4,10 @@
 //! looks like, which WAL segment holds it, which numbers identify a major version.
 
 pub mod digits;
+pub mod directories;
 pub mod ids;
 pub mod lsn;
+pub mod mapped;
 pub mod relation;
 pub mod time;
 pub mod version;

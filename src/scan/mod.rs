@@ -1,8 +1,16 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
+pub mod block_copy;
+pub mod block_rows;
+pub mod block_wal;
+pub mod catalog;
 pub mod cluster;
 pub mod control;
 pub mod control_files;
 pub mod control_wal;
+pub mod fork;
+pub mod heap_items;
+pub mod metadata;
+pub mod page_rules;
 pub mod pages;
 pub mod slru;
 pub mod slru_lookup;

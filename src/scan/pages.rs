@@ -336,8 +336,9 @@ pub trait Observer: Sync {
     /// So many bytes were read, or could not be.
     fn done(&self, bytes: u64);
 
-    /// Pages of a file that were found sound. Somebody who does not care costs nothing.
-    fn sound_pages(&self, _file: &PageFile, _pages: &mut dyn Iterator<Item = &[u8]>) {}
+    /// Pages of a file that were found sound, with their block in the fork; never a new page. Somebody who does not
+    /// care costs nothing.
+    fn sound_pages(&self, _file: &PageFile, _pages: &mut dyn Iterator<Item = (BlockNumber, &[u8])>) {}
 
     /// Does somebody care?
     fn wants_pages(&self) -> bool {
@@ -439,11 +440,18 @@ impl PageTester {
         let size = self.options.geometry.page_size;
         result.bytes += bytes.len() as u64;
         let mut block = self.block(&result.file, first);
+        let wanted = observer.wants_pages();
+        let mut sound = Vec::new();
         for (page, index) in bytes.chunks_exact(size).zip(first..) {
             result.blocks += 1;
             match self.test(page, block) {
                 Ok(None) => {}
-                Ok(Some(special)) => result.specials.count(special, index),
+                Ok(Some(special)) => {
+                    result.specials.count(special, index);
+                    if wanted {
+                        sound.push((block, page));
+                    }
+                }
                 Err((fault, lsn)) => {
                     let page = (result.bad.len() < KEPT_PAGES).then(|| page.into());
                     let bad = BadPage { index: index as u32, fault, lsn, page };
@@ -453,14 +461,8 @@ impl PageTester {
             }
             block = block.wrapping_add(1);
         }
-        if observer.wants_pages() {
-            let sound = |(page, block)| self.test(page, block).is_ok();
-            let mut pages = bytes
-                .chunks_exact(size)
-                .zip((0..).map(|step| self.block(&result.file, first + step)))
-                .filter(|page| sound(*page))
-                .map(|(page, _)| page);
-            observer.sound_pages(&result.file, &mut pages);
+        if wanted {
+            observer.sound_pages(&result.file, &mut sound.into_iter());
         }
     }
 

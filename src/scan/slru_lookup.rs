@@ -23,7 +23,7 @@ const KEPT_PAGES: usize = 1024;
 /// Members of one multixact that are looked up; no server has so many transactions at a time.
 pub const MAX_MEMBERS: u64 = 1 << 18;
 /// A state file holds the locks and subtransactions of one transaction.
-const MAX_STATE_FILE: usize = 64 << 20;
+pub const MAX_STATE_FILE: usize = 64 << 20;
 
 /// The layouts of a cluster's arrays.
 #[derive(Clone, Copy, Debug)]

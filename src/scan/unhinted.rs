@@ -27,6 +27,7 @@ use crate::format::page::items::{LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
 use crate::format::reader::{Abi, Reader};
 use crate::format::slru::{Slru, XidStatus};
+use crate::pg::BlockNumber;
 use crate::pg::relation::ForkNumber;
 
 /// What becomes of row versions in one case.
@@ -163,12 +164,12 @@ impl Observer for Unhinted<'_> {
         true
     }
 
-    fn sound_pages(&self, file: &PageFile, pages: &mut dyn Iterator<Item = &[u8]>) {
+    fn sound_pages(&self, file: &PageFile, pages: &mut dyn Iterator<Item = (BlockNumber, &[u8])>) {
         let Some(name) = file.name.filter(|name| name.fork == ForkNumber::Main && !name.temporary) else {
             return;
         };
         let mut counter = Counter { all: self, last: None, tally: RelationTally::default() };
-        pages.for_each(|page| counter.page(page));
+        pages.for_each(|(_, page)| counter.page(page));
         if counter.tally.tuples > 0 {
             let relation = file.path.parent().unwrap_or(Path::new("")).join(name.relnumber.to_string());
             let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,53 +17,16 @@ while getopts n:s: option; do
 done
 shift $((OPTIND - 1))
 
-newest() {
-    local best=0 dir major
-    for dir in ${PGFORENSIC_PG_BINDIRS//:/ } /usr/lib/postgresql/*/bin; do
-        [ -x "$dir/pg_checksums" ] || continue
-        major=$("$dir/pg_checksums" --version | sed 's/.* \([0-9]*\).*/\1/')
-        if [ "$major" -gt "$best" ]; then best=$major; bin=$dir; fi
-    done
-}
-bin=${1:-}
-[ -n "$bin" ] || newest
+. tests/bench/common.sh
+bin=${1:-$(newest pg_checksums)}
 [ -n "$bin" ] || { echo "no pg_checksums found" >&2; exit 2; }
-
-as_pg() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 
 cargo build --release --quiet
 floor=$(cargo bench --bench read_floor --no-run --message-format=json --quiet |
     sed -n 's/.*"executable":"\([^"]*read_floor[^"]*\)".*/\1/p' | tail -n 1)
 ours=${CARGO_TARGET_DIR:-target}/release/pgforensic
 
-work=${PGFORENSIC_BENCH_DIR:-}
-if [ -z "$work" ]; then
-    work=$(mktemp -d /tmp/pgfbench.XXXXXX)
-    trap 'rm -rf "$work"' EXIT
-fi
-mkdir -p "$work"
-[ "$(id -u)" != 0 ] || chown postgres "$work"
-if [ ! -f "$work/data/PG_VERSION" ]; then
-    as_pg "$bin/initdb" -D "$work/data" --data-checksums -U postgres -A trust -N >/dev/null
-    as_pg "$bin/pg_ctl" -D "$work/data" -w -l "$work/log" start \
-        -o "-c listen_addresses='' -k $work -c max_wal_size=8GB -c fsync=off" >/dev/null </dev/null
-    as_pg "$bin/pgbench" -h "$work" -U postgres -i -s "$scale" -q postgres >/dev/null 2>&1
-    as_pg "$bin/pg_ctl" -D "$work/data" -w -m fast stop >/dev/null
-fi
-data=$work/data
-
-# Seconds of wall time and of CPU time of a command, into two columns of $work/$1.
-measure() {
-    local name=$1 times
-    shift
-    TIMEFORMAT='%R %U %S'
-    times=$({ time "$@" >/dev/null 2>&1 || true; } 2>&1)
-    awk '{ print $1, $2 + $3 }' <<<"$times" >>"$work/$name.times"
-}
-median() { # FILE COLUMN
-    awk -v c="$2" '{ print $c }' "$work/$1.times" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
-}
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+make_cluster "$bin" "$scale"
 
 compare() {
     rm -f "$work"/*.times
@@ -89,23 +52,8 @@ compare() {
     echo
 }
 
-# Largest resident memory of a run, in kB.
-memory() { # ARGUMENT...
-    perl -e 'my $pid = fork; if (!$pid) { open STDOUT, ">", "/dev/null"; exec @ARGV }
-        my $peak = 0;
-        while (kill(0, $pid) && !waitpid($pid, 1)) {
-            open my $f, "<", "/proc/$pid/status" or last;
-            while (<$f>) { $peak = $1 if /^VmHWM:\s*(\d+)/ && $1 > $peak }
-        }
-        print $peak' "$ours" "$@"
-}
-
 "$bin/pg_checksums" --version
-# Out of the page cache and in again, so that both start from the cache as sequential reading fills it,
-# not as the server's own writes have left it.
-find "$data/base" "$data/global" -type f -exec sh -c \
-    'for f; do dd of="$f" oflag=nocache conv=notrunc,fdatasync count=0 status=none; done' sh {} +
-find "$data/base" "$data/global" -type f -exec cat {} + >/dev/null
+settle_cache
 du -sh --apparent-size "$data/base" | sed 's/\t.*/ in base/'
 { "$ours" scan-pages "$data" --checksums || true; } | sed -n '1p'
 compare "sound cluster"

@@ -18,31 +18,15 @@ while getopts n:m: option; do
 done
 shift $((OPTIND - 1))
 
-newest() {
-    local best=0 dir major dirs=${PGFORENSIC_PG_BINDIRS:-}
-    for dir in ${dirs//:/ } /usr/lib/postgresql/*/bin; do
-        [ -x "$dir/pg_waldump" ] || continue
-        major=$("$dir/pg_waldump" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
-        if [ "$major" -gt "$best" ]; then best=$major; bin=$dir; fi
-    done
-}
-bin=${1:-}
-[ -n "$bin" ] || newest
+. tests/bench/common.sh
+bin=${1:-$(newest pg_waldump)}
 [ -n "$bin" ] || { echo "no pg_waldump found" >&2; exit 2; }
-
-as_pg() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 
 cargo build --release --quiet
 ours=${CARGO_TARGET_DIR:-target}/release/pgforensic
 export TZ=UTC LC_ALL=C
 
-work=${PGFORENSIC_BENCH_DIR:-}
-if [ -z "$work" ]; then
-    work=$(mktemp -d /tmp/pgfbench.XXXXXX)
-    trap 'rm -rf "$work"' EXIT
-fi
-mkdir -p "$work"
-[ "$(id -u)" != 0 ] || chown postgres "$work"
+make_work
 
 # WAL of at least $3 MB in segments of $2 MB, in $1/pg_wal.
 make_wal() {

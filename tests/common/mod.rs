@@ -16,6 +16,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+pub mod am;
+pub mod btree;
 pub mod pages;
 pub mod wal;
 
@@ -123,6 +125,16 @@ pub fn servers() -> Vec<Server> {
         println!(
             "skipped: no PostgreSQL server is installed (PGFORENSIC_PG_BINDIRS names their bin directories)"
         );
+    }
+    servers
+}
+
+/// For tests that take a minute or more for each server: these majors stand for the others, unless
+/// PGFORENSIC_EVERY_MAJOR is set.
+pub fn some_servers(majors: [u32; 4]) -> Vec<Server> {
+    let mut servers = servers();
+    if servers.len() > majors.len() && std::env::var_os("PGFORENSIC_EVERY_MAJOR").is_none() {
+        servers.retain(|server| majors.contains(&server.major));
     }
     servers
 }

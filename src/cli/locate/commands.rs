@@ -16,7 +16,7 @@ pub(super) struct Command {
 }
 
 /// As an argument for a shell.
-fn quoted(text: &str) -> String {
+pub(in crate::cli) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
@@ -112,6 +112,10 @@ impl<'a> Commands<'a> {
         );
         let shown = if place.bit.is_some() { 1 } else { length };
         self.push("bytes", "its bytes", format!("hexdump -C -s {} -n {shown} {file}", place.offset));
+        if matches!(place.kind, FileKind::Slru(_)) {
+            let command = format!("pgforensic page {file} {first}");
+            self.push("pgforensic", "every entry of the page", command);
+        }
         if let (FileKind::Relation(_), Some(block)) = (&place.kind, place.block) {
             let last = block + count.saturating_sub(1);
             self.push(
@@ -119,6 +123,12 @@ impl<'a> Commands<'a> {
                 "what happened to it",
                 format!("pgforensic scan-pages {file} --checksums --from-block {block} --to-block {last}"),
             );
+            self.push(
+                "pgforensic",
+                "what is lost with it, and where it is to be had",
+                format!("pgforensic scan-pages {file} --explain-block {block} --wal /path/of/archive --backup /path/of/copy"),
+            );
+            self.push("pgforensic", "every byte of it", format!("pgforensic page {file} {block} --hex"));
         }
     }
 

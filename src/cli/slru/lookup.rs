@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::{Cluster, Numbers};
+use super::Numbers;
+use crate::check::slru_cluster::SlruCluster;
 use crate::cli::Failure;
 use crate::finding::{Finding, Findings, Place, slr};
 use crate::format::slru::{Slru, XidStatus};
@@ -21,7 +22,7 @@ fn fail(failed: &mut Failed, slru: Slru, id: u64, multi: Option<u32>, why: Unava
     entry.or_insert((id, multi, why, 0)).3 += 1;
 }
 
-fn report(cluster: &Cluster, failed: Failed, findings: &mut Findings) {
+fn report(cluster: &SlruCluster, failed: Failed, findings: &mut Findings) {
     for ((slru, path), (id, multi, why, count)) in failed {
         let (message, detail) = server_words(&cluster.lookup.layout(slru), id, multi, &why);
         let code = match why {
@@ -29,7 +30,7 @@ fn report(cluster: &Cluster, failed: Failed, findings: &mut Findings) {
             Unavailable::Short { .. } => slr::SHORT,
             Unavailable::Read { .. } => slr::UNREADABLE,
         };
-        let at = Place::path(cluster.directory.join(&path));
+        let at = Place::path(cluster.cluster.directory.join(&path));
         let finding = Finding::new(code, at, format!("{message}: {detail}"));
         findings.push(finding.measured("look-ups that failed", count));
     }
@@ -42,7 +43,7 @@ fn full_xid(next: u64, xid: u32) -> u64 {
 }
 
 /// What the server takes a transaction for.
-fn taken_for(cluster: &Cluster, xid: u32, status: Option<XidStatus>) -> String {
+fn taken_for(cluster: &SlruCluster, xid: u32, status: Option<XidStatus>) -> String {
     let range = cluster.range(Slru::Xact);
     if !is_normal(xid) {
         return if xid == 0 { "invalid" } else { "committed: it is a permanent one" }.to_owned();
@@ -73,7 +74,7 @@ fn taken_for(cluster: &Cluster, xid: u32, status: Option<XidStatus>) -> String {
 
 /// The statuses of some transactions.
 pub(super) fn xids(
-    cluster: &Cluster,
+    cluster: &SlruCluster,
     numbers: Numbers,
     findings: &mut Findings,
 ) -> Result<(Section, String), Failure> {
@@ -173,7 +174,7 @@ fn moment(time: i64) -> Cell {
 
 /// The members of some multixacts.
 pub(super) fn multixacts(
-    cluster: &Cluster,
+    cluster: &SlruCluster,
     numbers: Numbers,
     findings: &mut Findings,
 ) -> Result<(Section, String), Failure> {
@@ -252,7 +253,7 @@ pub(super) fn multixacts(
 }
 
 /// Where the offset of a multixact stands.
-fn place(cluster: &Cluster, multi: u32) -> Place {
+fn place(cluster: &SlruCluster, multi: u32) -> Place {
     let layout = cluster.lookup.layout(Slru::MultiXactOffset);
     let at = layout.place(multi.into());
     let offset = layout.segment_of(at.page).1 + at.byte;

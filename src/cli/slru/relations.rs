@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Arguments, Cluster};
+use super::Arguments;
+use crate::check::slru_cluster::SlruCluster;
 use crate::finding::{Coverage, Finding, Findings, Place, Severity, slr};
 use crate::format::slru::Slru;
 use crate::pg::{BlockNumber, Major};
@@ -16,7 +17,7 @@ use crate::scan::unhinted::{Hanging, RelationTally, Unhinted};
 /// Reads the main forks of all tables.
 pub(super) fn relations(
     arguments: &Arguments,
-    cluster: &Cluster,
+    cluster: &SlruCluster,
     findings: &mut Findings,
     coverage: &mut Coverage,
 ) -> (Vec<Section>, String) {
@@ -26,7 +27,7 @@ pub(super) fn relations(
         relseg_size: control.map_or(Geometry::DEFAULT.relseg_size, |control| control.relseg_size.max(1)),
     };
     let major = cluster.layouts.major;
-    let target = Target::Cluster(cluster.directory.root().to_owned());
+    let target = Target::Cluster(cluster.cluster.directory.root().to_owned());
     let selection = || Selection {
         major,
         tablespace_directory: control.map(|control| tablespace_directory(major, control.catalog_version_no)),
@@ -105,7 +106,7 @@ fn tablespace_directory(major: Major, catalog_version: u32) -> String {
     format!("PG_{major}_{catalog_version}")
 }
 
-fn table(cluster: &Cluster, tallies: &BTreeMap<PathBuf, RelationTally>) -> Section {
+fn table(cluster: &SlruCluster, tallies: &BTreeMap<PathBuf, RelationTally>) -> Section {
     let columns = vec![
         ("relation", "Relation"),
         ("file", "Hangs on"),
@@ -154,7 +155,7 @@ fn table(cluster: &Cluster, tallies: &BTreeMap<PathBuf, RelationTally>) -> Secti
     Section::Table { key: "relations", heading: "Row versions without hint bits", columns, rows }
 }
 
-fn judge(cluster: &Cluster, tallies: &BTreeMap<PathBuf, RelationTally>, findings: &mut Findings) {
+fn judge(cluster: &SlruCluster, tallies: &BTreeMap<PathBuf, RelationTally>, findings: &mut Findings) {
     let mut lost: BTreeMap<u64, (Hanging, BTreeSet<&PathBuf>)> = BTreeMap::new();
     let mut lost_multixacts = 0;
     for (relation, tally) in tallies {
@@ -182,14 +183,15 @@ fn judge(cluster: &Cluster, tallies: &BTreeMap<PathBuf, RelationTally>, findings
     for (segment, (sum, relations)) in lost {
         let path = cluster.lookup.layout(Slru::Xact).path(segment);
         let headline = format!("{} row versions of {} relations hang on {path}", sum.tuples, relations.len());
-        let finding = Finding::new(slr::NEEDED_BY_ROWS, Place::path(cluster.directory.join(&path)), headline)
-            .measured("their status cannot be looked up", sum.unknown)
-            .measured("seen if the file were zeros", sum.zeros.visible)
-            .measured("seen if everything had committed", sum.committed.visible);
+        let finding =
+            Finding::new(slr::NEEDED_BY_ROWS, Place::path(cluster.cluster.directory.join(&path)), headline)
+                .measured("their status cannot be looked up", sum.unknown)
+                .measured("seen if the file were zeros", sum.zeros.visible)
+                .measured("seen if everything had committed", sum.committed.visible);
         findings.push(finding);
     }
     if lost_multixacts > 0 {
-        let at = Place::path(cluster.directory.join("pg_multixact"));
+        let at = Place::path(cluster.cluster.directory.join("pg_multixact"));
         let headline = format!("{lost_multixacts} row versions hang on multixacts that cannot be looked up");
         findings.push(Finding::new(slr::NEEDED_BY_ROWS, at, headline));
     }

@@ -24,12 +24,20 @@ macro_rules! codes {
 }
 
 pub mod arc;
+pub mod blk;
+pub mod btr;
 pub mod ctl;
 pub mod dir;
+pub mod hea;
+pub mod idx;
 pub mod log;
+pub mod map;
 pub mod pag;
+pub mod rsl;
 pub mod slr;
 pub mod tli;
+pub mod toa;
+pub mod two;
 pub mod wal;
 
 /// A group of codes about one thing.
@@ -46,12 +54,20 @@ pub struct Area {
 /// Every area, by name.
 pub static AREAS: &[Area] = &[
     Area { name: "ARC", title: "WAL segments and archives", codes: arc::ALL },
+    Area { name: "BLK", title: "one block", codes: blk::ALL },
+    Area { name: "BTR", title: "B-tree indexes", codes: btr::ALL },
     Area { name: "CTL", title: "pg_control", codes: ctl::ALL },
     Area { name: "DIR", title: "the data directory", codes: dir::ALL },
+    Area { name: "HEA", title: "the inside of tables", codes: hea::ALL },
+    Area { name: "IDX", title: "the inside of other indexes", codes: idx::ALL },
     Area { name: "LOG", title: "what the server's log reports", codes: log::ALL },
+    Area { name: "MAP", title: "relation maps", codes: map::ALL },
     Area { name: "PAG", title: "data pages", codes: pag::ALL },
+    Area { name: "RSL", title: "replication slots", codes: rsl::ALL },
     Area { name: "SLR", title: "commit status and multixacts (SLRUs)", codes: slr::ALL },
     Area { name: "TLI", title: "timelines", codes: tli::ALL },
+    Area { name: "TOA", title: "TOAST tables", codes: toa::ALL },
+    Area { name: "TWO", title: "prepared transactions", codes: two::ALL },
     Area { name: "WAL", title: "records of the WAL", codes: wal::ALL },
 ];
 

@@ -32,7 +32,7 @@ codes! {
         means "The cluster was stopped cleanly, and yet pg_xact knows transactions that pg_control never gave out: pg_control is older than pg_xact (restored alone, or set back by pg_resetwal), or pg_xact is of another copy. A start would give the numbers out again: rows of before then count as those of the new transactions.",
         next "Do not start it. Compare pg_control with its backups (controldata --diff) and look for rows of newer transactions: slru --relations.";
     DIRECTORY_MISSING = "SLR-011", Fatal, "could not open directory",
-        means "The server does not start without it. pg_subtrans is only a cache: an empty directory will do.",
+        means "The evidence says what a server of this major does without it; that was measured. pg_subtrans is only a cache: an empty directory will do.",
         next "Restore the directory with its files. Copies that leave out empty directories lose pg_subtrans and pg_commit_ts: mkdir, with the owner and mode of the others.";
     FRONT_MISSING = "SLR-012", Warning, "the oldest files are missing, maybe removed by VACUUM",
         means "The cluster was not stopped cleanly (or pg_resetwal guessed its oldest transaction), so that pg_control can be older than what VACUUM removed since: then nothing needs these files. If they were lost, old row versions without hint bits cannot be judged.",

@@ -19,9 +19,9 @@ use crate::format::reader::{Reader, Truncated};
 use crate::pg::ItemPointer;
 
 /// `BRIN_META_MAGIC`.
-const BRIN_META_MAGIC: u32 = 0xA810_9CFA;
+pub const BRIN_META_MAGIC: u32 = 0xA810_9CFA;
 /// `BRIN_CURRENT_VERSION`.
-const BRIN_CURRENT_VERSION: u32 = 1;
+pub const BRIN_CURRENT_VERSION: u32 = 1;
 /// `BRIN_PAGETYPE_META`.
 pub const BRIN_PAGETYPE_META: u16 = 0xF091;
 /// `BRIN_PAGETYPE_REVMAP`.

@@ -38,6 +38,10 @@ pub const GIN_META: u16 = 0x08;
 #[allow(missing_docs)]
 pub const GIN_LIST: u16 = 0x10;
 #[allow(missing_docs)]
+pub const GIN_LIST_FULLROW: u16 = 0x20;
+#[allow(missing_docs)]
+pub const GIN_INCOMPLETE_SPLIT: u16 = 0x40;
+#[allow(missing_docs)]
 pub const GIN_COMPRESSED: u16 = 0x80;
 const FLAGS: &FlagNames = &[
     (GIN_DATA, "GIN_DATA"),
@@ -45,25 +49,25 @@ const FLAGS: &FlagNames = &[
     (GIN_DELETED, "GIN_DELETED"),
     (GIN_META, "GIN_META"),
     (GIN_LIST, "GIN_LIST"),
-    (0x20, "GIN_LIST_FULLROW"),
-    (0x40, "GIN_INCOMPLETE_SPLIT"),
+    (GIN_LIST_FULLROW, "GIN_LIST_FULLROW"),
+    (GIN_INCOMPLETE_SPLIT, "GIN_INCOMPLETE_SPLIT"),
     (GIN_COMPRESSED, "GIN_COMPRESSED"),
 ];
 
 /// `GIN_TREE_POSTING`.
-const GIN_TREE_POSTING: u16 = 0xFFFF;
+pub const GIN_TREE_POSTING: u16 = 0xFFFF;
 /// `GIN_ITUP_COMPRESSED`.
-const GIN_ITUP_COMPRESSED: u32 = 1 << 31;
+pub const GIN_ITUP_COMPRESSED: u32 = 1 << 31;
 /// `GIN_CURRENT_VERSION`; 0 and 1 are from before 9.1 and 9.4.
-const GIN_CURRENT_VERSION: i32 = 2;
+pub const GIN_CURRENT_VERSION: i32 = 2;
 
 const CONTENTS: usize = 24;
 /// `sizeof(GinMetaPageData)`.
 const META_SIZE: usize = 56;
 /// Where the items of pages of posting trees begin: behind the right bound.
-pub(super) const DATA: usize = 32;
+pub const DATA: usize = 32;
 /// `sizeof(PostingItem)`.
-const POSTING_ITEM_SIZE: usize = 10;
+pub const POSTING_ITEM_SIZE: usize = 10;
 
 /// `GinPageOpaqueData`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

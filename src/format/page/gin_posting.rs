@@ -12,11 +12,11 @@
 use std::ops::Range;
 
 use super::map::{Mapper, Value};
-use crate::format::reader::{Reader, Truncated};
+use crate::format::reader::{Abi, Reader, Truncated};
 use crate::pg::ItemPointer;
 
 /// `sizeof(ItemPointerData)`.
-pub(super) const ITEM_POINTER_SIZE: usize = 6;
+pub const ITEM_POINTER_SIZE: usize = 6;
 /// `offsetof(GinPostingList, bytes)`.
 const HEADER: usize = 8;
 /// `MaxHeapTuplesPerPageBits`.
@@ -61,6 +61,28 @@ impl GinPostingList {
             };
             Some((range, row))
         })
+    }
+}
+
+/// Reads the posting list at the start of some bytes and calls back with its rows. Returns where it ends and how many
+/// there are, or what is wrong with it.
+pub fn read_posting_list(
+    bytes: &[u8],
+    abi: Abi,
+    row: &mut dyn FnMut(ItemPointer),
+) -> Result<(usize, usize), String> {
+    let list = GinPostingList::read(&mut Reader::quick(bytes, abi)).map_err(|error| error.to_string())?;
+    let packed = (bytes.get(HEADER..HEADER + usize::from(list.nbytes)))
+        .ok_or_else(|| format!("nbytes {}, but there are only {}", list.nbytes, bytes.len() - HEADER))?;
+    row(list.first);
+    let (mut count, mut end) = (1, 0);
+    for (place, tid) in list.rows(packed) {
+        row(tid);
+        (count, end) = (count + 1, place.end);
+    }
+    match end == packed.len() {
+        true => Ok((list.size(), count)),
+        false => Err(format!("byte {end} of {} begins no packed row", packed.len())),
     }
 }
 

@@ -20,19 +20,23 @@ use crate::pg::{Lsn, Major};
 pub const F_LEAF: u16 = 0x01;
 #[allow(missing_docs)]
 pub const F_DELETED: u16 = 0x02;
+/// The page to the right has no downlink yet.
+pub const F_FOLLOW_RIGHT: u16 = 0x08;
+/// All that there are.
+pub const GIST_FLAGS: u16 = 0x1F;
 
 const FLAGS: &FlagNames = &[
     (F_LEAF, "F_LEAF"),
     (F_DELETED, "F_DELETED"),
     (0x04, "F_TUPLES_DELETED"),
-    (0x08, "F_FOLLOW_RIGHT"),
+    (F_FOLLOW_RIGHT, "F_FOLLOW_RIGHT"),
     (0x10, "F_HAS_GARBAGE"),
 ];
 
 /// `TUPLE_IS_INVALID`.
-const TUPLE_IS_INVALID: u16 = 0xFFFE;
+pub const TUPLE_IS_INVALID: u16 = 0xFFFE;
 /// `TUPLE_IS_VALID`.
-const TUPLE_IS_VALID: u16 = 0xFFFF;
+pub const TUPLE_IS_VALID: u16 = 0xFFFF;
 
 /// `GISTPageOpaqueData`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,11 @@ const FLAGS: &FlagNames = &[
     (0x0080, "LH_PAGE_HAS_DEAD_TUPLES"),
 ];
 
+/// The flags that a page can have.
+pub const LH_FLAGS: u16 = 0x00FF;
+/// `LH_BUCKET_BEING_SPLIT`, `LH_BUCKET_NEEDS_SPLIT_CLEANUP`: entries of the bucket that was split off are still here.
+pub const LH_HOLDS_SPLIT: u16 = 0x0060;
+
 const CONTENTS: usize = 24;
 const INVALID_BLOCK_NUMBER: u32 = u32::MAX;
 
@@ -123,6 +128,66 @@ impl HashMetaPageData {
             hashm_mapp: reader.u32_array("hashm_mapp", bitmaps)?,
         })
     }
+}
+
+impl HashMetaPageData {
+    /// `BUCKET_TO_BLKNO`: the first page of a bucket.
+    pub fn bucket_block(&self, bucket: u32) -> u64 {
+        let before = (split_point(bucket).checked_sub(1))
+            .and_then(|before| self.hashm_spares.get(before as usize))
+            .map_or(0, |pages| if bucket == 0 { 0 } else { u64::from(*pages) });
+        u64::from(bucket) + before + 1
+    }
+
+    /// `bitno_to_blkno`: the page that a bit of the bitmaps tells of.
+    pub fn overflow_block(&self, bit: u32) -> u64 {
+        let number = u64::from(bit) + 1;
+        let last = self.hashm_ovflpoint.max(1);
+        let made_at = (1..last)
+            .find(|phase| self.hashm_spares.get(*phase as usize).is_none_or(|made| number <= (*made).into()));
+        total_buckets(made_at.unwrap_or(last)) + number
+    }
+
+    /// `_hash_ovflblkno_to_bitno`: overflow pages stand behind the buckets of the split point at which they were made.
+    pub fn overflow_bit(&self, block: u32) -> Option<u32> {
+        let counts = self.hashm_spares.windows(2).take(self.hashm_ovflpoint as usize);
+        for (phase, pair) in (1..).zip(counts) {
+            let &[before, up_to] = pair else { continue };
+            let number = u64::from(block).checked_sub(total_buckets(phase)).filter(|number| *number > 0)?;
+            if number > before.into() && number <= up_to.into() {
+                return u32::try_from(number - 1).ok();
+            }
+        }
+        None
+    }
+
+    /// `_hash_hashkey2bucket`: the bucket of a hash code.
+    pub fn bucket_of(&self, code: u32) -> u32 {
+        let bucket = code & self.hashm_highmask;
+        if bucket > self.hashm_maxbucket { bucket & self.hashm_lowmask } else { bucket }
+    }
+
+    /// `_hash_get_newbucket_from_oldbucket`: the bucket that was split off last from this one.
+    pub fn split_off(&self, bucket: u32) -> u32 {
+        let new = |mask: u32| bucket | mask.wrapping_add(1);
+        let latest = new(self.hashm_lowmask);
+        if latest > self.hashm_maxbucket { new(self.hashm_lowmask >> 1) } else { latest }
+    }
+}
+
+/// `_hash_spareindex(bucket + 1)`: the split point at which a bucket is made.
+pub fn split_point(bucket: u32) -> u32 {
+    let buckets = u64::from(bucket) + 1;
+    let group = buckets.next_power_of_two().trailing_zeros();
+    let Some(behind) = group.checked_sub(10) else { return group };
+    10 + (behind << 2) + ((bucket >> (group - 3)) & 3)
+}
+
+/// `_hash_get_totalbuckets`: buckets there are when this phase of splitting is over. From group 10 on a group has four phases.
+fn total_buckets(phase: u32) -> u64 {
+    let Some(behind) = phase.checked_sub(10) else { return 1 << phase };
+    let half = 1u64.checked_shl(9 + (behind >> 2)).unwrap_or(0);
+    half + (half >> 2) * u64::from((behind & 3) + 1)
 }
 
 pub(super) fn map(m: &mut Mapper, header: &PageHeaderData) {
@@ -215,5 +280,20 @@ fn map_tuples(m: &mut Mapper, header: &PageHeaderData, title: String) {
             m.problem(format!("tuple {item}: its hash code 0x{hash:08X} is below the one before it"));
         }
         last = last.max(hash);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_grow_by_quarters() {
+        assert_eq!([0, 1, 9].map(total_buckets), [1, 2, 512]);
+        assert_eq!([10, 11, 12, 13, 14].map(total_buckets), [640, 768, 896, 1024, 1280]);
+        for phase in 0..40 {
+            let buckets = total_buckets(phase) as u32;
+            assert_eq!((split_point(buckets - 1), split_point(buckets)), (phase, phase + 1));
+        }
     }
 }

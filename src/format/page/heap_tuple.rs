@@ -45,6 +45,10 @@ pub const HEAP_XMAX_COMMITTED: u16 = 0x0400;
 pub const HEAP_XMAX_INVALID: u16 = 0x0800;
 /// `t_xmax` is a multixact.
 pub const HEAP_XMAX_IS_MULTI: u16 = 0x1000;
+/// In `t_infomask2`: the next version is on the same page and no index points to it.
+pub const HEAP_HOT_UPDATED: u16 = 0x4000;
+/// In `t_infomask2`: no index points to it.
+pub const HEAP_ONLY_TUPLE: u16 = 0x8000;
 /// Both halves of VACUUM FULL before 9.0.
 pub const HEAP_MOVED: u16 = 0xC000;
 
@@ -129,6 +133,17 @@ impl HeapTupleHeader {
     /// Bytes of the null bitmap, `BITMAPLEN`.
     pub fn bitmap_len(&self) -> usize {
         if self.t_infomask & HEAP_HASNULL != 0 { usize::from(self.natts()).div_ceil(8) } else { 0 }
+    }
+
+    /// Is a column null? `tuple`: all of its bytes; columns count from 0.
+    pub fn is_null(&self, tuple: &[u8], column: u16) -> bool {
+        let byte = tuple.get(SIZE_OF_HEAP_TUPLE_HEADER + usize::from(column) / 8).copied().unwrap_or(0);
+        self.has(HEAP_HASNULL) && byte >> (column % 8) & 1 == 0
+    }
+
+    /// Is its last column null?
+    pub fn last_is_null(&self, tuple: &[u8]) -> bool {
+        self.natts().checked_sub(1).is_some_and(|last| self.is_null(tuple, last))
     }
 
     /// Does an oid stand before the columns? From 12 on such tuples can come with pg_upgrade only, which refuses them.

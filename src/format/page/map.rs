@@ -191,6 +191,12 @@ impl<'p> Mapper<'p> {
         }
     }
 
+    /// Zeros that say that nothing was entered there: no field, but with a name of their own.
+    pub fn empty(&mut self, bytes: Range<usize>, name: String, note: &str) {
+        let (value, note) = (Value::Text(String::new()), note.to_owned());
+        self.part.pieces.push(Piece { bytes, name: name.into(), value, note, is_gap: true });
+    }
+
     /// Bytes as they are.
     pub fn bytes(&mut self, bytes: Range<usize>, name: impl Into<Cow<'static, str>>) {
         let value = Value::Bytes(self.page.get(bytes.clone()).unwrap_or_default().to_vec());

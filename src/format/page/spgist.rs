@@ -27,13 +27,16 @@ use crate::format::reader::{Reader, Truncated};
 use crate::pg::{ItemPointer, Major};
 
 /// `SPGIST_MAGIC_NUMBER`.
-const SPGIST_MAGIC_NUMBER: u32 = 0xBA0B_ABEE;
+pub const SPGIST_MAGIC_NUMBER: u32 = 0xBA0B_ABEE;
 /// `SPGIST_CACHED_PAGES`.
 const SPGIST_CACHED_PAGES: usize = 8;
-const SPGIST_META: u16 = 0x01;
+#[allow(missing_docs)]
+pub const SPGIST_META: u16 = 0x01;
 const SPGIST_DELETED: u16 = 0x02;
-const SPGIST_LEAF: u16 = 0x04;
-const SPGIST_NULLS: u16 = 0x08;
+#[allow(missing_docs)]
+pub const SPGIST_LEAF: u16 = 0x04;
+#[allow(missing_docs)]
+pub const SPGIST_NULLS: u16 = 0x08;
 const FLAGS: &FlagNames = &[
     (SPGIST_META, "SPGIST_META"),
     (SPGIST_DELETED, "SPGIST_DELETED"),
@@ -44,9 +47,9 @@ const CONTENTS: usize = 24;
 /// `sizeof(SpGistMetaPageData)`.
 const META_SIZE: usize = 4 + 8 * SPGIST_CACHED_PAGES;
 /// `sizeof(SpGistLeafTupleData)`.
-const LEAF_SIZE: usize = 12;
+pub const LEAF_SIZE: usize = 12;
 /// `SGITHDRSZ`.
-const INNER_SIZE: usize = 8;
+pub const INNER_SIZE: usize = 8;
 
 /// `SpGistPageOpaqueData`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -196,7 +196,7 @@ fn hash_bitmap_info(input: &PageInput) -> Result<Vec<Row>, String> {
     if input.block == 0 || maps.contains(&input.block) {
         return Err(invalid());
     }
-    let bit = overflow_bit(&meta, input.block).ok_or_else(invalid)?;
+    let bit = meta.overflow_bit(input.block).ok_or_else(invalid)?;
     let (map, bit) = (
         u64::from(bit).checked_shr(meta.hashm_bmshift.into()).unwrap_or(0),
         bit & 1u32.checked_shl(meta.hashm_bmshift.into()).unwrap_or(0).wrapping_sub(1),
@@ -206,35 +206,4 @@ fn hash_bitmap_info(input: &PageInput) -> Result<Vec<Row>, String> {
     let word = u32_at(&bitmap, CONTENTS + 4 * (bit / 32) as usize, "bitmap", input.abi);
     let word = word.map_err(|error| error.to_string())?;
     Ok(vec![vec![some(map_block), some(bit), truth(word >> (bit % 32) & 1 != 0)]])
-}
-
-/// `_hash_ovflblkno_to_bitno`: overflow pages stand behind the buckets of the split point at which they were made.
-fn overflow_bit(meta: &HashMetaPageData, block: u32) -> Option<u32> {
-    let counts = meta.hashm_spares.windows(2).take(meta.hashm_ovflpoint as usize);
-    for (phase, pair) in (1..).zip(counts) {
-        let &[before, up_to] = pair else { continue };
-        let number = u64::from(block).checked_sub(total_buckets(phase)).filter(|number| *number > 0)?;
-        if number > before.into() && number <= up_to.into() {
-            return u32::try_from(number - 1).ok();
-        }
-    }
-    None
-}
-
-/// `_hash_get_totalbuckets`: buckets there are when this phase of splitting is over. From group 10 on a group has four phases.
-fn total_buckets(phase: u32) -> u64 {
-    let Some(behind) = phase.checked_sub(10) else { return 1 << phase };
-    let half = 1u64 << (9 + (behind >> 2));
-    half + (half >> 2) * u64::from((behind & 3) + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_grow_by_quarters() {
-        assert_eq!([0, 1, 9].map(total_buckets), [1, 2, 512]);
-        assert_eq!([10, 11, 12, 13, 14].map(total_buckets), [640, 768, 896, 1024, 1280]);
-    }
 }

@@ -10,15 +10,20 @@ use crate::scan::pages::guess;
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
-/// The data directory that what is scanned belongs to.
-pub(super) struct Cluster {
+/// A data directory, and what is known of it before anything else is read.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The directory.
     pub directory: DataDirectory,
+    /// Its small files.
     pub facts: Surroundings,
+    /// Its pg_control, or why there is none.
     pub control: Result<ControlScan, Error>,
 }
 
 impl Cluster {
-    pub(super) fn scan(root: &Path) -> Cluster {
+    /// Looks at a data directory.
+    pub fn scan(root: &Path) -> Cluster {
         let directory = DataDirectory::new(root);
         let facts = Surroundings::scan(&directory);
         let control = scan_control(&directory.control_path(), facts.major());
@@ -26,12 +31,17 @@ impl Cluster {
     }
 
     /// The control file, if its CRC is right.
-    pub(super) fn trusted(&self) -> Option<&ControlScan> {
+    pub fn trusted(&self) -> Option<&ControlScan> {
         self.control.as_ref().ok().filter(|scan| scan.detected.crc_is_right())
     }
 
+    /// The major, from pg_control or else from PG_VERSION.
+    pub fn major(&self) -> Option<Major> {
+        self.trusted().and_then(|scan| scan.detected.major()).or(self.facts.major())
+    }
+
     /// The data directory above a file or directory, through the path as given or as the system resolves it.
-    pub(super) fn above(path: &Path) -> Option<Cluster> {
+    pub fn above(path: &Path) -> Option<Cluster> {
         let above = |path: &Path| {
             let mut parents = path.ancestors().skip(1).map(|parent| match parent.as_os_str().is_empty() {
                 true => PathBuf::from("."),
@@ -45,13 +55,18 @@ impl Cluster {
 }
 
 /// By which rules to read the pages, and where they come from.
-pub(super) struct Rules {
+#[derive(Debug)]
+pub struct Rules {
+    /// Whose server wrote them; the newest released where nothing says it.
     pub major: Major,
     tablespace_directory: Option<String>,
+    /// Page and segment sizes.
     pub geometry: Geometry,
+    /// The machine that wrote them.
     pub abi: Abi,
     /// `data_checksum_version`; `None`: nobody says.
     pub checksum_version: Option<u32>,
+    /// Do the pages have checksums?
     pub verify: bool,
     /// What had to be assumed, for lack of a control file.
     pub assumed: Option<String>,
@@ -59,16 +74,13 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Those of the cluster that a file belongs to.
-    pub(super) fn of(file: &Path) -> Rules {
+    pub fn of(file: &Path) -> Rules {
         Rules::new(Cluster::above(file).as_ref(), &Target::File(file.to_owned()))
     }
 
-    pub(super) fn new(cluster: Option<&Cluster>, target: &Target) -> Rules {
-        let major = |cluster: &Cluster| {
-            let of_control = cluster.trusted().and_then(|scan| scan.detected.major());
-            of_control.or(cluster.facts.major())
-        };
-        let major = cluster.and_then(major);
+    /// Those of `cluster`; without a usable pg_control what the pages of `target` say.
+    pub fn new(cluster: Option<&Cluster>, target: &Target) -> Rules {
+        let major = cluster.and_then(Cluster::major);
         let tablespace_directory = match cluster.and_then(Cluster::trusted) {
             Some(scan) => {
                 major.map(|major| format!("PG_{major}_{}", scan.detected.control.catalog_version_no))
@@ -107,7 +119,8 @@ impl Rules {
         rules
     }
 
-    pub(super) fn selection(&self, filenode: Option<String>) -> Selection {
+    /// What of the cluster's files to list.
+    pub fn selection(&self, filenode: Option<String>) -> Selection {
         Selection {
             major: self.major,
             tablespace_directory: self.tablespace_directory.clone(),

@@ -1,0 +1,153 @@
+//! Everything that is looked at before a cluster is started, as a table of checks: here the files around the data.
+
+mod access;
+mod databases;
+mod directories;
+mod prepared;
+mod recovery_files;
+mod relation_files;
+mod relation_maps;
+mod slots;
+mod tablespaces;
+mod wal_directory;
+
+use super::control::check_control_in_directory;
+use super::directory::check_cluster;
+use super::slru_cluster::SlruCluster;
+use crate::finding::{Coverage, Findings, Severity};
+use crate::format::control::{ControlFile, DbState};
+use crate::scan::metadata::Metadata;
+use crate::scan::page_rules::Cluster;
+use crate::source::Error;
+
+pub(super) use directories::consequence;
+pub use slots::{SlotWal, slot_wal};
+
+/// What the checks look at.
+#[derive(Debug)]
+pub struct Examination {
+    /// The cluster with what its SLRUs are judged by.
+    pub slru: SlruCluster,
+    /// The files around the data.
+    pub metadata: Metadata,
+}
+
+impl Examination {
+    /// Gathers the facts.
+    pub fn new(cluster: Cluster) -> Examination {
+        let metadata = Metadata::scan(&cluster);
+        Examination { slru: SlruCluster::new(cluster), metadata }
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.slru.cluster
+    }
+
+    /// The control file, if its CRC is right.
+    pub fn control(&self) -> Option<&ControlFile> {
+        self.slru.control()
+    }
+
+    /// Will a start begin with recovery, as far as pg_control and backup_label say?
+    pub fn recovers(&self) -> bool {
+        let stopped = self.control().and_then(ControlFile::db_state) == Some(DbState::ShutDown);
+        !stopped || self.cluster().facts.backup_label
+    }
+
+    /// Is a server running on the files?
+    fn is_live(&self) -> bool {
+        self.cluster().facts.is_live()
+    }
+}
+
+/// One check: adding one is adding a row.
+pub struct Check {
+    /// Short and stable.
+    pub name: &'static str,
+    /// Judges, and says in a few words what was examined.
+    run: fn(&Examination, &mut Findings, &mut Coverage) -> String,
+}
+
+/// All of them, in the order in which a start would stumble over what they find.
+pub static CHECKS: &[Check] = &[
+    Check { name: "data directory", run: small_files },
+    Check { name: "permissions", run: access::check },
+    Check { name: "directories", run: directories::check },
+    Check { name: "recovery files", run: recovery_files::check },
+    Check { name: "tablespaces", run: tablespaces::check },
+    Check { name: "databases", run: databases::check },
+    Check { name: "relation maps", run: relation_maps::check },
+    Check { name: "prepared transactions", run: prepared::check },
+    Check { name: "replication slots", run: slots::check },
+    Check { name: "names in pg_wal", run: wal_directory::check },
+    Check { name: "names of relations", run: relation_files::check },
+    Check { name: "SLRUs", run: slrus },
+];
+
+/// What a check came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its name.
+    pub name: &'static str,
+    /// What it looked at.
+    pub examined: String,
+    /// Findings above a note.
+    pub findings: u64,
+    /// The worst of all.
+    pub worst: Option<Severity>,
+}
+
+/// Runs every check.
+pub fn run_checks(
+    examination: &Examination,
+    all: bool,
+    findings: &mut Findings,
+    coverage: &mut Coverage,
+) -> Vec<Outcome> {
+    let run = |check: &Check| {
+        let mut own = Findings::keeping_all(all);
+        let examined = (check.run)(examination, &mut own, coverage);
+        let serious = own.kinds().filter(|kind| kind.severity > Severity::Note);
+        let outcome = Outcome {
+            name: check.name,
+            examined,
+            findings: serious.map(|kind| kind.count).sum(),
+            worst: own.worst(),
+        };
+        findings.append(own);
+        outcome
+    };
+    CHECKS.iter().map(run).collect()
+}
+
+/// PG_VERSION, postmaster.pid and pg_control.
+fn small_files(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) -> String {
+    let cluster = examination.cluster();
+    check_cluster(cluster, findings, coverage);
+    if let Ok(scan) = &cluster.control {
+        check_control_in_directory(scan, &cluster.directory, &cluster.facts, findings);
+    }
+    coverage.files += 2;
+    "PG_VERSION, pg_control, postmaster.pid".to_owned()
+}
+
+/// `slru`, without its look-ups.
+fn slrus(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) -> String {
+    examination.slru.unreadable(coverage);
+    let scans = examination.slru.check(findings, coverage);
+    let files: usize = scans.iter().map(|scan| scan.files.len()).sum();
+    format!("{files} files")
+}
+
+/// Notes what could not be read.
+fn unreadable(errors: &[Error], coverage: &mut Coverage) {
+    for error in errors {
+        coverage.fail(&error.path, error.to_string());
+    }
+}
+
+/// `3 files`, `1 file`.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

@@ -1,0 +1,310 @@
+//! The columns of an index: where they are in a tuple, and in which order their values stand.
+//!
+//! Only what needs no collation and no catalog of the running server: the operator classes of [`ORDERS`], which
+//! initdb makes and which compare numbers or bytes. Values of other types are equal if their bytes are, and otherwise
+//! in an order that nobody knows here.
+
+use std::cmp::Ordering;
+
+use super::page::BtTuple;
+use crate::format::catalog::PgAttribute;
+use crate::format::page::index_tuple::SIZE_OF_INDEX_TUPLE;
+use crate::format::reader::{Abi, Data, Reader};
+use crate::pg::ids::FIRST_NORMAL_OBJECT_ID;
+use crate::pg::{ItemPointer, Oid};
+use crate::scan::catalog::{Database, Relation};
+
+/// `BTREE_AM_OID`.
+const BTREE_AM_OID: Oid = 403;
+/// `C_COLLATION_OID` and `POSIX_COLLATION_OID`: the order of the bytes.
+const C_COLLATIONS: [Oid; 2] = [950, 951];
+/// `INDOPTION_DESC`.
+const INDOPTION_DESC: i16 = 1;
+/// `INDOPTION_NULLS_FIRST`.
+const INDOPTION_NULLS_FIRST: i16 = 2;
+
+/// How values of a type are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Signed,
+    Unsigned,
+    Float,
+    Bytes,
+    /// Bytes up to trailing blanks.
+    Blanks,
+    Tid,
+}
+
+/// The operator classes by name, and whether they ask for a collation.
+const ORDERS: &[(&str, Order, bool)] = &[
+    ("bool_ops", Order::Unsigned, false),
+    ("bpchar_ops", Order::Blanks, true),
+    ("bpchar_pattern_ops", Order::Blanks, false),
+    ("bytea_ops", Order::Bytes, false),
+    ("char_ops", Order::Unsigned, false),
+    ("date_ops", Order::Signed, false),
+    ("float4_ops", Order::Float, false),
+    ("float8_ops", Order::Float, false),
+    ("int2_ops", Order::Signed, false),
+    ("int4_ops", Order::Signed, false),
+    ("int8_ops", Order::Signed, false),
+    ("macaddr8_ops", Order::Bytes, false),
+    ("macaddr_ops", Order::Bytes, false),
+    ("money_ops", Order::Signed, false),
+    // Bytes up to 11, of collation C from then on.
+    ("name_ops", Order::Bytes, false),
+    ("oid_ops", Order::Unsigned, false),
+    ("pg_lsn_ops", Order::Unsigned, false),
+    ("text_ops", Order::Bytes, true),
+    ("text_pattern_ops", Order::Bytes, false),
+    ("tid_ops", Order::Tid, false),
+    ("time_ops", Order::Signed, false),
+    ("timestamp_ops", Order::Signed, false),
+    ("timestamptz_ops", Order::Signed, false),
+    ("uuid_ops", Order::Bytes, false),
+    ("varchar_ops", Order::Bytes, true),
+    ("varchar_pattern_ops", Order::Bytes, false),
+    ("xid8_ops", Order::Unsigned, false),
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    attlen: i16,
+    attalign: u8,
+    /// `None`: nobody knows here.
+    order: Option<Order>,
+    descending: bool,
+    nulls_first: bool,
+}
+
+/// The columns of one index.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// All of them, in the tuples of leaf pages.
+    pub(super) natts: usize,
+    /// Those that rank.
+    pub(super) nkeyatts: usize,
+    /// Empty if the catalogs do not tell.
+    columns: Vec<Column>,
+    abi: Abi,
+}
+
+/// A value in a tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Null,
+    /// Its bytes, without those of a length.
+    Plain(&'a [u8]),
+    /// Compressed, or stored elsewhere.
+    Toasted(&'a [u8]),
+}
+
+/// The key of a tuple: as many columns as it has, then the row's address if it has one.
+#[derive(Clone, Debug)]
+pub(super) struct Key<'a> {
+    values: Vec<Value<'a>>,
+    pub(super) tid: Option<ItemPointer>,
+}
+
+impl Columns {
+    /// As the catalogs have them.
+    pub(super) fn of(relation: Option<&Relation>, database: &Database, abi: Abi) -> Option<Columns> {
+        let relation = relation?;
+        let index = relation.index.as_ref()?;
+        let column = |(number, attribute): (usize, &PgAttribute)| {
+            let option = index.indoption.get(number).copied().unwrap_or(0);
+            let class = index.indclass.get(number).and_then(|oid| database.opclass(*oid));
+            let class =
+                class.filter(|class| class.opcmethod == BTREE_AM_OID && class.oid < FIRST_NORMAL_OBJECT_ID);
+            let known = class.and_then(|class| ORDERS.iter().find(|(name, _, _)| *name == class.opcname));
+            let by_bytes = index.indcollation.get(number).is_some_and(|oid| C_COLLATIONS.contains(oid));
+            Column {
+                attlen: attribute.attlen,
+                attalign: attribute.attalign,
+                order: known.filter(|(_, _, collates)| !collates || by_bytes).map(|(_, order, _)| *order),
+                descending: option & INDOPTION_DESC != 0,
+                nulls_first: option & INDOPTION_NULLS_FIRST != 0,
+            }
+        };
+        Some(Columns {
+            natts: index.indnatts.into(),
+            nkeyatts: index.indnkeyatts.into(),
+            columns: relation.attributes.iter().enumerate().map(column).collect(),
+            abi,
+        })
+    }
+
+    /// Are the positions of the columns known?
+    pub(super) fn are_known(&self) -> bool {
+        self.columns.len() == self.natts
+    }
+
+    /// The first `count` values of a tuple; `None` if they do not fill it exactly.
+    pub(super) fn values<'t>(&self, tuple: &BtTuple<'t>, count: usize) -> Option<Vec<Value<'t>>> {
+        let end = tuple.columns_end(self.abi)?;
+        let bytes = tuple.bytes.get(..end)?;
+        let has_nulls = tuple.head.has_nulls();
+        let mut at = tuple.head.data_offset(self.abi);
+        let mut values = Vec::with_capacity(count);
+        for (number, column) in self.columns.iter().take(count).enumerate() {
+            let bits = tuple.bytes.get(SIZE_OF_INDEX_TUPLE + number / 8).copied().unwrap_or(0);
+            if has_nulls && bits >> (number % 8) & 1 == 0 {
+                values.push(Value::Null);
+                continue;
+            }
+            let (value, behind) = value_at(bytes, at, (column.attlen, column.attalign), self.abi)?;
+            values.push(value);
+            at = behind;
+        }
+        (at.next_multiple_of(self.abi.align8) == end).then_some(values)
+    }
+
+    /// The key of a tuple with this many columns.
+    pub(super) fn key<'t>(&self, tuple: &BtTuple<'t>, natts: usize) -> Option<Key<'t>> {
+        let mut values = self.values(tuple, natts)?;
+        values.truncate(self.nkeyatts);
+        Some(Key { values, tid: tuple.heap_tid(self.abi) })
+    }
+
+    /// `None`: nobody knows here. Columns that suffix truncation took away rank before all values.
+    /// `heapkeyspace`: the address of the row is the last column.
+    pub(super) fn compare(&self, a: &Key, b: &Key, heapkeyspace: bool) -> Option<Ordering> {
+        for (number, column) in self.columns.iter().take(self.nkeyatts).enumerate() {
+            let order = match (a.values.get(number), b.values.get(number)) {
+                (None, None) => return Some(Ordering::Equal),
+                (None, Some(_)) => return Some(Ordering::Less),
+                (Some(_), None) => return Some(Ordering::Greater),
+                (Some(a), Some(b)) => column.compare(a, b, self.abi)?,
+            };
+            if order.is_ne() {
+                return Some(order);
+            }
+        }
+        Some(if heapkeyspace { a.tid.cmp(&b.tid) } else { Ordering::Equal })
+    }
+}
+
+impl Column {
+    fn compare(&self, a: &Value, b: &Value, abi: Abi) -> Option<Ordering> {
+        let (a, b) = match (a, b) {
+            (Value::Null, Value::Null) => return Some(Ordering::Equal),
+            (Value::Null, _) | (_, Value::Null) => {
+                let first = (*a == Value::Null) == self.nulls_first;
+                return Some(if first { Ordering::Less } else { Ordering::Greater });
+            }
+            (Value::Plain(a), Value::Plain(b)) => (*a, *b),
+            _ => return (a == b).then_some(Ordering::Equal),
+        };
+        if a == b {
+            return Some(Ordering::Equal);
+        }
+        let order = self.order?.compare(a, b, abi)?;
+        Some(if self.descending { order.reverse() } else { order })
+    }
+}
+
+impl Order {
+    fn compare(self, a: &[u8], b: &[u8], abi: Abi) -> Option<Ordering> {
+        Some(match self {
+            Order::Unsigned => unsigned(a, abi)?.cmp(&unsigned(b, abi)?),
+            Order::Signed => signed(a, abi)?.cmp(&signed(b, abi)?),
+            Order::Float => float(a, abi)?.partial_cmp(&float(b, abi)?).unwrap_or_else(|| {
+                // NaN is equal to itself and greater than all others.
+                float(a, abi).is_some_and(f64::is_nan).cmp(&float(b, abi).is_some_and(f64::is_nan))
+            }),
+            Order::Bytes => a.cmp(b),
+            Order::Blanks => without_blanks(a).cmp(without_blanks(b)),
+            Order::Tid => tid(a, abi)?.cmp(&tid(b, abi)?),
+        })
+    }
+}
+
+fn unsigned(bytes: &[u8], abi: Abi) -> Option<u64> {
+    let data = Data { bytes, big_endian: abi.big_endian };
+    match bytes.len() {
+        1 => data.u8(0).map(u64::from),
+        2 => data.u16(0).map(u64::from),
+        4 => data.u32(0).map(u64::from),
+        8 => data.u64(0),
+        _ => None,
+    }
+}
+
+fn signed(bytes: &[u8], abi: Abi) -> Option<i64> {
+    let shift = 64_usize.checked_sub(8 * bytes.len())?;
+    unsigned(bytes, abi).map(|value| (value << shift) as i64 >> shift)
+}
+
+fn float(bytes: &[u8], abi: Abi) -> Option<f64> {
+    let data = Data { bytes, big_endian: abi.big_endian };
+    match bytes.len() {
+        4 => data.u32(0).map(|bits| f32::from_bits(bits).into()),
+        _ => data.f64(0),
+    }
+}
+
+fn tid(bytes: &[u8], abi: Abi) -> Option<ItemPointer> {
+    Reader::quick(bytes, abi).item_pointer("tid").ok()
+}
+
+fn without_blanks(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    bytes.get(..end).unwrap_or_default()
+}
+
+/// A value that is not null, and where it ends. `attlen` and `attalign` as in pg_attribute.
+pub(super) fn value_at(
+    bytes: &[u8],
+    at: usize,
+    (attlen, attalign): (i16, u8),
+    abi: Abi,
+) -> Option<(Value<'_>, usize)> {
+    let alignment = match attalign {
+        b's' => 2,
+        b'i' => 4,
+        b'd' => abi.align8,
+        _ => 1,
+    };
+    let aligned = at.next_multiple_of(alignment);
+    match attlen {
+        -2 => {
+            let rest = bytes.get(aligned..)?;
+            let length = rest.iter().position(|byte| *byte == 0)?;
+            Some((Value::Plain(rest.get(..length)?), aligned + length + 1))
+        }
+        -1 => {
+            // A short header is not aligned, and padding is zeros.
+            let at = if *bytes.get(at)? != 0 { at } else { aligned };
+            let (header, end, is_plain) = varlena(bytes, at, abi)?;
+            let value = bytes.get(at + header..end)?;
+            Some((if is_plain { Value::Plain(value) } else { Value::Toasted(value) }, end))
+        }
+        length => {
+            let end = aligned + usize::try_from(length).ok()?;
+            Some((Value::Plain(bytes.get(aligned..end)?), end))
+        }
+    }
+}
+
+/// The size of a varlena's header, where it ends, and whether it is neither compressed nor elsewhere.
+fn varlena(bytes: &[u8], at: usize, abi: Abi) -> Option<(usize, usize, bool)> {
+    /// `VARSIZE_EXTERNAL` of a pointer to a TOAST table.
+    const POINTER: usize = 18;
+    let first = *bytes.get(at)?;
+    let (short, length, external) = match abi.big_endian {
+        true => (first & 0x80 != 0, first & 0x7F, 0x80),
+        false => (first & 1 != 0, first >> 1, 0x01),
+    };
+    if first == external {
+        return Some((2, at + POINTER, false));
+    }
+    if short {
+        return Some((1, at + usize::from(length), true));
+    }
+    let word = Data { bytes, big_endian: abi.big_endian }.u32(at)?;
+    let (length, compressed) = match abi.big_endian {
+        true => (word & 0x3FFF_FFFF, word & 0x4000_0000 != 0),
+        false => (word >> 2, word & 2 != 0),
+    };
+    (length >= 4).then_some((4, at.checked_add(length as usize)?, !compressed))
+}

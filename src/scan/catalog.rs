@@ -1,0 +1,382 @@
+//! What the system catalogs say about the files of a database, read from their pages.
+//!
+//! ```text
+//! pg_filenode.map ──► pg_class, pg_attribute ──► pg_index, pg_opclass ──► Database: file ──► Relation
+//! ```
+//!
+//! Rows are taken as a new transaction would see them, by hint bits and pg_xact. What cannot be read is left out and
+//! named in [`Database::problems`]: the catalogs of a damaged cluster help as far as they go, and a cluster that
+//! crashed has those of some moment after its checkpoint.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cluster::Geometry;
+use super::fork::Fork;
+use super::slru_lookup::{SlruLookup, is_normal};
+use crate::format::catalog::{
+    PG_ATTRIBUTE, PG_CLASS, PG_INDEX, PG_OPCLASS, PgAttribute, PgClass, PgIndex, PgOpclass,
+};
+use crate::format::control::ControlFile;
+use crate::format::page::heap_tuple::{
+    HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI, HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID,
+};
+use crate::format::page::items::{LpFlags, line_pointers};
+use crate::format::page::{HeapTupleHeader, PageHeaderData};
+use crate::format::reader::{Abi, Reader, Truncated, u32_at};
+use crate::format::relmap::{RELMAPPER_FILENAME, RelMapFile};
+use crate::format::slru::XidStatus;
+use crate::pg::{Major, Oid};
+use crate::source::Error;
+use crate::source::file::read_prefix;
+use crate::source::pgdata::DataDirectory;
+
+/// Databases that are kept.
+const KEPT: usize = 4;
+
+/// A relation as the catalogs have it.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    /// Its row in pg_class.
+    pub class: PgClass,
+    /// Its file number, the mapped ones' too.
+    pub filenode: Oid,
+    /// Its columns by number from 1, dropped ones too; empty if they could not all be read.
+    pub attributes: Vec<PgAttribute>,
+    /// An index: its row in pg_index.
+    pub index: Option<PgIndex>,
+    /// A table: its indexes.
+    pub indexes: Vec<Oid>,
+}
+
+/// What stands before the columns of a row.
+struct RowHead {
+    /// Up to 11.
+    oid: Option<Oid>,
+    last_is_null: bool,
+}
+
+/// The relations of one database.
+#[derive(Debug, Default)]
+pub struct Database {
+    /// The directory of its tablespace; for shared relations `global`.
+    directory: PathBuf,
+    relations: HashMap<Oid, Relation>,
+    /// By tablespace (0: its own) and file number.
+    files: HashMap<(Oid, Oid), Oid>,
+    opclasses: HashMap<Oid, PgOpclass>,
+    /// Why it is not everything.
+    pub problems: Vec<Error>,
+}
+
+impl Database {
+    /// By its `oid`.
+    pub fn relation(&self, oid: Oid) -> Option<&Relation> {
+        self.relations.get(&oid)
+    }
+
+    /// All of them, by oid.
+    pub fn relations(&self) -> Vec<&Relation> {
+        let mut all: Vec<_> = self.relations.values().collect();
+        all.sort_by_key(|relation| relation.class.oid);
+        all
+    }
+
+    /// The relation that a file belongs to. `directory`: where the file is.
+    pub fn of_file(&self, directory: &Path, relnumber: Oid) -> Option<&Relation> {
+        let tablespace = if directory == self.directory { 0 } else { tablespace_of(directory)? };
+        self.relation(*self.files.get(&(tablespace, relnumber))?)
+    }
+
+    /// An operator class.
+    pub fn opclass(&self, oid: Oid) -> Option<&PgOpclass> {
+        self.opclasses.get(&oid)
+    }
+}
+
+/// `pg_tblspc/<oid>/PG_…/<database>`: the oid.
+fn tablespace_of(directory: &Path) -> Option<Oid> {
+    directory.ancestors().nth(2)?.file_name()?.to_str()?.parse().ok()
+}
+
+/// The catalogs of a cluster's databases, read when they are asked for.
+pub struct Catalogs<'a> {
+    root: DataDirectory,
+    major: Major,
+    abi: Abi,
+    geometry: Geometry,
+    lookup: &'a SlruLookup,
+    control: Option<&'a ControlFile>,
+    /// By the database's oid, 0 for shared relations; the latest at the end.
+    known: Mutex<Vec<(Oid, Arc<Database>)>>,
+}
+
+impl<'a> Catalogs<'a> {
+    /// Of one cluster.
+    pub fn new(
+        root: &DataDirectory,
+        (major, abi): (Major, Abi),
+        geometry: Geometry,
+        lookup: &'a SlruLookup,
+        control: Option<&'a ControlFile>,
+    ) -> Catalogs<'a> {
+        Catalogs { root: root.clone(), major, abi, geometry, lookup, control, known: Mutex::default() }
+    }
+
+    /// The catalogs that know the files in `directory`: one below `base` or a tablespace, or `global`.
+    pub fn of_directory(&self, directory: &Path) -> Arc<Database> {
+        let shared = directory == self.root.join("global");
+        let database: Option<Oid> = directory.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let oid = if shared { 0 } else { database.unwrap_or(Oid::MAX) };
+        // Held while reading: the others want the same.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = known.iter().find(|(known, _)| *known == oid) {
+            return Arc::clone(found);
+        }
+        let loaded = Arc::new(if shared { self.load_shared() } else { self.load(directory) });
+        if known.len() == KEPT {
+            known.remove(0);
+        }
+        known.push((oid, Arc::clone(&loaded)));
+        loaded
+    }
+
+    /// Shared relations stand in the pg_class of every database.
+    fn load_shared(&self) -> Database {
+        let global = self.root.join("global");
+        let mut directories: Vec<(Oid, PathBuf)> = std::fs::read_dir(self.root.join("base"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+            .collect();
+        directories.sort();
+        let mut database = Database::default();
+        for (_, directory) in directories {
+            database = self.load(&directory);
+            if database.problems.is_empty() {
+                break;
+            }
+        }
+        database.relations.retain(|_, relation| relation.class.relisshared);
+        let map = self.relmap(&global, &mut database.problems);
+        let mapped = |oid| map.as_ref().and_then(|map| map.file_of(oid));
+        database.files.clear();
+        for (oid, relation) in &mut database.relations {
+            relation.filenode = mapped(*oid).unwrap_or(relation.class.relfilenode);
+            database.files.insert((0, relation.filenode), *oid);
+        }
+        database.directory = global;
+        database
+    }
+
+    /// The first segment of a relation's main fork.
+    pub fn path(&self, database: &Database, relation: &Relation) -> Option<PathBuf> {
+        let file = relation.filenode.to_string();
+        if relation.class.relisshared {
+            return Some(self.root.join("global").join(file));
+        }
+        if relation.class.reltablespace == 0 {
+            return Some(database.directory.join(file));
+        }
+        let name = relation.class.reltablespace.to_string();
+        let tablespaces = self.root.tablespaces().ok()?;
+        let found = tablespaces
+            .into_iter()
+            .find(|tablespace| tablespace.path.file_name().is_some_and(|found| *found == *name))?;
+        let versions = found.version_directories.ok()?;
+        let of = database.directory.file_name()?;
+        let paths = versions.iter().map(|version| found.path.join(version).join(of).join(&file));
+        let paths: Vec<_> = paths.collect();
+        // Several after pg_upgrade: the one that is there.
+        paths.iter().find(|path| path.exists()).or(paths.last()).cloned()
+    }
+
+    fn relmap(&self, directory: &Path, problems: &mut Vec<Error>) -> Option<RelMapFile> {
+        let path = directory.join(RELMAPPER_FILENAME);
+        let (bytes, _) =
+            read_prefix(&path, RelMapFile::size(self.major)).map_err(|error| problems.push(error)).ok()?;
+        let map = RelMapFile::read(&bytes, self.abi, self.major).ok().filter(RelMapFile::is_valid);
+        if map.is_none() {
+            problems.push(invalid(&path, "relation mapping file contains invalid data"));
+        }
+        map
+    }
+
+    fn load(&self, directory: &Path) -> Database {
+        // The catalogs are in the database's own tablespace, where its map is.
+        let home =
+            if directory.join(RELMAPPER_FILENAME).exists() { Some(directory.to_owned()) } else { None };
+        let home = home.or_else(|| self.home(directory)).unwrap_or_else(|| directory.to_owned());
+        let mut database = Database { directory: home, ..Database::default() };
+        let mut problems = Vec::new();
+        let Some(map) = self.relmap(&database.directory, &mut problems) else {
+            return Database { problems, ..database };
+        };
+        let (major, directory) = (self.major, database.directory.clone());
+        let file = |number: Oid| directory.join(number.to_string());
+        if let Some(number) = map.file_of(PG_CLASS) {
+            self.rows(&file(number), &mut problems, |reader, head| {
+                let class = PgClass::read(reader, major, head.oid)?;
+                let filenode = map.file_of(class.oid).unwrap_or(class.relfilenode);
+                if filenode != 0 && !class.relisshared {
+                    database.files.insert((class.reltablespace, filenode), class.oid);
+                }
+                let relation =
+                    Relation { class, filenode, attributes: Vec::new(), index: None, indexes: Vec::new() };
+                database.relations.insert(relation.class.oid, relation);
+                Ok(())
+            });
+        }
+        if let Some(number) = map.file_of(PG_ATTRIBUTE) {
+            self.rows(&file(number), &mut problems, |reader, _| {
+                let attribute = PgAttribute::read(reader, major)?;
+                if attribute.attnum > 0
+                    && let Some(relation) = database.relations.get_mut(&attribute.attrelid)
+                {
+                    relation.attributes.push(attribute);
+                }
+                Ok(())
+            });
+        }
+        for relation in database.relations.values_mut() {
+            relation.attributes.sort_by_key(|attribute| attribute.attnum);
+            let whole = relation.attributes.iter().map(|attribute| attribute.attnum);
+            if !whole.eq(1..=i16::try_from(relation.class.relnatts).unwrap_or(0)) {
+                relation.attributes.clear();
+            }
+        }
+        let file_of = |oid: Oid, database: &Database| Some(file(database.relation(oid)?.filenode));
+        if let Some(path) = file_of(PG_INDEX, &database) {
+            self.rows(&path, &mut problems, |reader, head| {
+                let index = PgIndex::read(reader, major, !head.last_is_null)?;
+                if let Some(table) = database.relations.get_mut(&index.indrelid) {
+                    table.indexes.push(index.indexrelid);
+                }
+                if let Some(relation) = database.relations.get_mut(&index.indexrelid) {
+                    relation.index = Some(index);
+                }
+                Ok(())
+            });
+        }
+        if let Some(path) = file_of(PG_OPCLASS, &database) {
+            self.rows(&path, &mut problems, |reader, head| {
+                let opclass = PgOpclass::read(reader, major, head.oid)?;
+                database.opclasses.insert(opclass.oid, opclass);
+                Ok(())
+            });
+        }
+        for relation in database.relations.values_mut() {
+            relation.indexes.sort_unstable();
+        }
+        Database { problems, ..database }
+    }
+
+    /// The names of a relation's columns, dropped ones too, by number; read once more, since few are ever wanted.
+    pub fn column_names(&self, database: &Database, oid: Oid) -> Vec<String> {
+        let mut names = Vec::new();
+        let attribute = database.relation(PG_ATTRIBUTE).map(|relation| relation.filenode);
+        if let Some(number) = attribute.filter(|number| *number != 0) {
+            let path = database.directory.join(number.to_string());
+            self.rows(&path, &mut Vec::new(), |reader, _| {
+                let (attrelid, attnum, name) = PgAttribute::read_name(reader, self.major)?;
+                if attrelid == oid && attnum > 0 {
+                    names.push((attnum, name));
+                }
+                Ok(())
+            });
+        }
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Where a database is that also has files in the tablespace of `directory`.
+    fn home(&self, directory: &Path) -> Option<PathBuf> {
+        let database = directory.file_name()?;
+        let base = self.root.join("base").join(database);
+        let tablespaces = self.root.tablespaces().unwrap_or_default();
+        let others = tablespaces.into_iter().flat_map(|tablespace| {
+            let versions = tablespace.version_directories.unwrap_or_default();
+            versions.into_iter().map(move |version| tablespace.path.join(version).join(database))
+        });
+        std::iter::once(base).chain(others).find(|path| path.join(RELMAPPER_FILENAME).exists())
+    }
+
+    /// The rows of a catalog that a new transaction would see.
+    fn rows(
+        &self,
+        path: &Path,
+        problems: &mut Vec<Error>,
+        mut row: impl FnMut(&mut Reader, &RowHead) -> Result<(), Truncated>,
+    ) {
+        let fork = match Fork::open(path, self.geometry) {
+            Ok(fork) => fork,
+            Err(error) => return problems.push(error),
+        };
+        let mut page = vec![0; fork.page_size()];
+        let mut broken = 0_u64;
+        for block in 0..fork.blocks() {
+            if let Err(error) = fork.read(block, &mut page) {
+                problems.push(error);
+                continue;
+            }
+            let Ok(header) = PageHeaderData::read(&page, self.abi) else { continue };
+            if header.is_new() {
+                continue;
+            }
+            if !header.is_sane(self.geometry.page_size, self.abi) {
+                broken += 1;
+                continue;
+            }
+            for (_, id) in line_pointers(&page, &header, self.abi) {
+                if id.lp_flags != LpFlags::Normal {
+                    continue;
+                }
+                let bytes = page.get(id.bytes()).unwrap_or_default();
+                let Ok(tuple) = HeapTupleHeader::read(&mut Reader::quick(bytes, self.abi)) else {
+                    broken += 1;
+                    continue;
+                };
+                if !self.is_live(&tuple) {
+                    continue;
+                }
+                let start = usize::from(tuple.t_hoff);
+                let oid = tuple.has_oid(self.major).then(|| start.checked_sub(4)).flatten();
+                let oid = oid.and_then(|at| u32_at(bytes, at, "oid", self.abi).ok());
+                let columns = bytes.get(start..).unwrap_or_default();
+                let head = RowHead { oid, last_is_null: tuple.last_is_null(bytes) };
+                broken += u64::from(row(&mut Reader::quick(columns, self.abi), &head).is_err());
+            }
+        }
+        if broken > 0 {
+            problems.push(invalid(path, &format!("{broken} pages or rows cannot be read")));
+        }
+    }
+
+    /// Would a new transaction see it? What cannot be looked up counts as it does for most rows.
+    fn is_live(&self, tuple: &HeapTupleHeader) -> bool {
+        let committed = |xid: u32, unknown: bool| match is_normal(xid) {
+            true => self.lookup.status(xid).map_or(unknown, |status| status == XidStatus::Committed),
+            false => xid != 0,
+        };
+        let inserted = if tuple.has(HEAP_XMIN_COMMITTED) {
+            true
+        } else {
+            !tuple.has(HEAP_XMIN_INVALID) && committed(tuple.t_xmin, true)
+        };
+        let deleted = if tuple.has(HEAP_XMAX_INVALID) || tuple.xmax_only_locks() {
+            false
+        } else if tuple.has(HEAP_XMAX_IS_MULTI) {
+            let updater = self.lookup.multixact(tuple.t_xmax, self.control).ok();
+            updater.and_then(|multi| multi.updater()).is_some_and(|xid| committed(xid, false))
+        } else {
+            tuple.has(HEAP_XMAX_COMMITTED) || committed(tuple.t_xmax, false)
+        };
+        inserted && !deleted
+    }
+}
+
+fn invalid(path: &Path, why: &str) -> Error {
+    Error::at(path, "read file")(std::io::Error::new(std::io::ErrorKind::InvalidData, why.to_owned()))
+}

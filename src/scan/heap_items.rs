@@ -1,0 +1,233 @@
+//! The line pointers of a table, in a few bits each: what the addresses in its indexes can point to.
+//!
+//! Half a byte for an item and four for a block. A window ends where its memory does, then the next one begins:
+//! whoever examines an index against a large table reads the index once for every window.
+
+use std::collections::BTreeSet;
+
+use super::fork::Fork;
+use crate::format::page::PageHeaderData;
+use crate::format::page::heap_tuple::HEAP_ONLY_TUPLE;
+use crate::format::page::items::{ItemId, LpFlags, line_pointers};
+use crate::format::reader::{Abi, u16_at};
+use crate::pg::{BlockNumber, ItemPointer};
+
+/// Bytes of one window: about 8 GB of a table with 100 rows on a page.
+const WINDOW: usize = 64 << 20;
+/// Blocks that are read at once.
+const BATCH: BlockNumber = 32;
+/// Where `t_infomask2` is in a heap tuple.
+const INFOMASK2: usize = 18;
+
+/// What is at an address in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeapItem {
+    /// LP_UNUSED: no index may point here.
+    Unused,
+    /// A row version that indexes point to.
+    Normal,
+    /// A row version that is reached through another one of its page: no index may point here.
+    HeapOnly,
+    /// LP_REDIRECT, to such a version.
+    Redirect,
+    /// LP_DEAD: the row is gone, its index entries go with the next VACUUM.
+    Dead,
+    /// The page has fewer items, or the number is 0.
+    PastItems,
+    /// The page was never initialised.
+    NewPage,
+    /// The page cannot be read, or its header is none: nothing can be said.
+    Unreadable,
+    /// The table has fewer blocks.
+    PastEnd,
+    /// In another window.
+    Outside,
+}
+
+/// A window of a table.
+#[derive(Debug)]
+pub struct HeapItems {
+    first: BlockNumber,
+    /// Blocks of the whole table.
+    blocks: BlockNumber,
+    /// For each block of the window and for its end: where its items begin, counted in items.
+    starts: Vec<u32>,
+    /// Two items in a byte, the first one low.
+    states: Vec<u8>,
+    items: u32,
+    new: BTreeSet<BlockNumber>,
+    unreadable: BTreeSet<BlockNumber>,
+}
+
+impl HeapItems {
+    /// The window that begins at a block: 0, then what [`next`](Self::next) says.
+    pub fn read(heap: &Fork, first: BlockNumber, abi: Abi) -> HeapItems {
+        HeapItems::read_with(heap, first, abi, 0, |_, _, _| {})
+    }
+
+    /// The same. `see` gets every page that has items, and keeps so many bytes for each of them.
+    pub fn read_with(
+        heap: &Fork,
+        first: BlockNumber,
+        abi: Abi,
+        kept: usize,
+        mut see: impl FnMut(BlockNumber, &[u8], &PageHeaderData),
+    ) -> HeapItems {
+        let mut window = HeapItems {
+            first,
+            blocks: heap.blocks(),
+            starts: vec![0],
+            states: Vec::new(),
+            items: 0,
+            new: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+        };
+        let size = heap.page_size();
+        let mut buffer = vec![0; size * BATCH as usize];
+        let mut at = first;
+        while at < heap.blocks() && window.size() + kept * (window.items as usize) < WINDOW {
+            let count = BATCH.min(heap.blocks() - at);
+            let pages = buffer.get_mut(..size * count as usize).unwrap_or_default();
+            let whole = heap.read(at, pages).is_ok();
+            for (block, page) in (at..at + count).zip(pages.chunks_exact_mut(size)) {
+                let readable = whole || heap.read(block, page).is_ok();
+                window.add(block, readable.then_some(&*page), abi, &mut see);
+            }
+            at += count;
+        }
+        window
+    }
+
+    fn size(&self) -> usize {
+        // An entry of a set costs about as much as eight addresses.
+        4 * self.starts.len() + self.states.len() + 32 * (self.new.len() + self.unreadable.len())
+    }
+
+    fn add(
+        &mut self,
+        block: BlockNumber,
+        page: Option<&[u8]>,
+        abi: Abi,
+        see: &mut impl FnMut(BlockNumber, &[u8], &PageHeaderData),
+    ) {
+        let header = page.and_then(|page| PageHeaderData::read(page, abi).ok());
+        if let (Some(page), Some(header)) = (page, header) {
+            if header.is_new() {
+                self.new.insert(block);
+            } else if header.is_sane(page.len(), abi) {
+                see(block, page, &header);
+                for (_, id) in line_pointers(page, &header, abi) {
+                    self.push(state(page, id, abi));
+                }
+            } else {
+                self.unreadable.insert(block);
+            }
+        } else {
+            self.unreadable.insert(block);
+        }
+        self.starts.push(self.items);
+    }
+
+    fn push(&mut self, item: HeapItem) {
+        let low = self.items.is_multiple_of(2);
+        match self.states.last_mut() {
+            Some(last) if !low => *last |= (item as u8) << 4,
+            _ => self.states.push(item as u8),
+        }
+        self.items += 1;
+    }
+
+    /// The blocks of the window.
+    pub fn range(&self) -> std::ops::Range<BlockNumber> {
+        self.first..self.first + (self.starts.len() as BlockNumber).saturating_sub(1)
+    }
+
+    /// Where the next window begins, if the table goes on.
+    pub fn next(&self) -> Option<BlockNumber> {
+        Some(self.range().end).filter(|end| *end < self.blocks)
+    }
+
+    /// Items of a block of the window.
+    pub fn items(&self, block: BlockNumber) -> Option<u16> {
+        let index = block.checked_sub(self.first)? as usize;
+        let (start, end) = (self.starts.get(index)?, self.starts.get(index + 1)?);
+        u16::try_from(end - start).ok()
+    }
+
+    /// Counts the items of the window: where what a caller keeps of this one is.
+    pub fn slot(&self, tid: ItemPointer) -> Option<usize> {
+        let items = self.items(tid.block)?;
+        let start = *self.starts.get((tid.block - self.first) as usize)?;
+        (1..=items).contains(&tid.offset).then(|| start as usize + usize::from(tid.offset) - 1)
+    }
+
+    /// What is at an address.
+    pub fn get(&self, tid: ItemPointer) -> HeapItem {
+        if tid.block >= self.blocks {
+            return HeapItem::PastEnd;
+        }
+        let Some(items) = self.items(tid.block) else { return HeapItem::Outside };
+        if tid.offset == 0 || tid.offset > items {
+            return match tid.block {
+                block if self.unreadable.contains(&block) => HeapItem::Unreadable,
+                block if self.new.contains(&block) => HeapItem::NewPage,
+                _ => HeapItem::PastItems,
+            };
+        }
+        let at = self.slot(tid).unwrap_or(usize::MAX);
+        let pair = self.states.get(at / 2).copied().unwrap_or(0);
+        match if at.is_multiple_of(2) { pair & 15 } else { pair >> 4 } {
+            1 => HeapItem::Normal,
+            2 => HeapItem::HeapOnly,
+            3 => HeapItem::Redirect,
+            4 => HeapItem::Dead,
+            _ => HeapItem::Unused,
+        }
+    }
+}
+
+fn state(page: &[u8], id: ItemId, abi: Abi) -> HeapItem {
+    match id.lp_flags {
+        LpFlags::Unused => HeapItem::Unused,
+        LpFlags::Redirect => HeapItem::Redirect,
+        LpFlags::Dead => HeapItem::Dead,
+        LpFlags::Normal => {
+            let infomask2 = u16_at(page, usize::from(id.lp_off) + INFOMASK2, "t_infomask2", abi);
+            match infomask2 {
+                Ok(mask) if mask & HEAP_ONLY_TUPLE != 0 => HeapItem::HeapOnly,
+                _ => HeapItem::Normal,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::checksum::tests::golden_page;
+    use crate::scan::cluster::Geometry;
+
+    #[test]
+    fn every_address() {
+        let mut bytes = golden_page();
+        bytes.extend([0; 8192]);
+        bytes.extend([0xAA; 8192]);
+        bytes.extend(golden_page());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let geometry = Geometry { page_size: 8192, relseg_size: 131_072 };
+        let heap = Fork::open(file.path(), geometry).unwrap();
+        let whole = HeapItems::read(&heap, 0, Abi::LITTLE_64);
+        assert_eq!((whole.range(), whole.next()), (0..4, None));
+        let get = |block, offset| whole.get(ItemPointer { block, offset });
+        let page: Vec<_> = (0..=7).map(|offset| get(0, offset)).collect();
+        use HeapItem::*;
+        assert_eq!(page, [PastItems, Normal, Normal, Redirect, Normal, Normal, HeapOnly, PastItems]);
+        assert_eq!(page, (0..=7).map(|offset| get(3, offset)).collect::<Vec<_>>());
+        assert_eq!((get(1, 1), get(2, 1), get(4, 1)), (NewPage, Unreadable, PastEnd));
+        let part = HeapItems::read(&heap, 2, Abi::LITTLE_64);
+        assert_eq!((part.range(), part.next()), (2..4, None));
+        let get = |block, offset| part.get(ItemPointer { block, offset });
+        assert_eq!((get(1, 1), get(2, 1), get(3, 6), get(4, 1)), (Outside, Unreadable, HeapOnly, PastEnd));
+    }
+}
