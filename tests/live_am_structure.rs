@@ -216,6 +216,11 @@ fn standby(server: &Server, client: &Server, directory: &Path) {
     assert_eq!(ask(&caught_up).trim(), "t", "{}: the standby does not follow", server.major);
     server.stop(directory, "standby", "fast");
     sound(server, &standby, "of a standby");
+    // Without a walreceiver: that of some builds of 10 ends with a segmentation fault, and then nothing is promoted.
+    for name in [file, "postgresql.auto.conf"] {
+        let text = fs::read_to_string(standby.join(name)).unwrap();
+        fs::write(standby.join(name), text.replace(&follow, "")).unwrap();
+    }
     server.start(directory, "standby");
     server.run("pg_ctl", directory, &["-D", "standby", "-w", "promote"]);
     server.stop(directory, "standby", "fast");
