@@ -65,19 +65,6 @@ done
 echo "$("$bin/pg_waldump" --version), $(wc -w <<<"$segments") segments; outputs are the same"
 cat "$work/verdict"
 
-# Seconds of wall time and of CPU time of a command, into two columns of $work/$1.times.
-measure() {
-    local name=$1 times
-    shift
-    TIMEFORMAT='%R %U %S'
-    times=$({ time "$@" >/dev/null 2>&1 || true; } 2>&1)
-    awk '{ print $1, $2 + $3 }' <<<"$times" >>"$work/$name.times"
-}
-median() { # NAME COLUMN
-    awk -v c="$2" '{ print $c }' "$work/$1.times" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
-}
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
-
 compare() { # TITLE OPTION...
     local title=$1
     shift
