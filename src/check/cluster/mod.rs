@@ -94,7 +94,7 @@ pub struct Outcome {
     pub examined: String,
     /// Findings above a note.
     pub findings: u64,
-    /// The worst of all.
+    /// The worst of them.
     pub worst: Option<Severity>,
 }
 
@@ -113,7 +113,7 @@ pub fn run_checks(
             name: check.name,
             examined,
             findings: serious.map(|kind| kind.count).sum(),
-            worst: own.worst(),
+            worst: own.worst().filter(|worst| *worst > Severity::Note),
         };
         findings.append(own);
         outcome
