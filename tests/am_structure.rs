@@ -674,7 +674,7 @@ fn rows_that_have_no_entries() {
     let scratch = cluster(18);
     let pgdata = scratch.path().join("cluster");
     let heap = Fork::open(&pgdata.join(EVENTS), Geometry::DEFAULT).unwrap();
-    let items = HeapItems::read(&heap, 0, Abi::LITTLE_64);
+    let items = HeapItems::read(&heap, 0, Abi::LITTLE_64, &pgforensic::scan::crew::Crew::default());
     let find = |state: HeapItem| {
         let tids = (0..heap.blocks()).flat_map(|block| {
             (1..=items.items(block).unwrap()).map(move |offset| ItemPointer { block, offset })

@@ -18,6 +18,7 @@ use crate::report::progress::Progress;
 use crate::report::{Cell, Fact, Report, Section, Status};
 use crate::scan::catalog::Catalogs;
 use crate::scan::cluster::{ClusterWalk, Target};
+use crate::scan::crew::Crew;
 use crate::scan::page_rules::{Cluster, Rules};
 use crate::scan::pages::{Item, PageTester, ScanOptions, scan_pages};
 use crate::scan::slru_lookup::{Layouts, SlruLookup};
@@ -232,6 +233,7 @@ impl Arguments {
         let rules_of_pages = (rules.major, rules.abi);
         let catalogs = Catalogs::new(&directory, rules_of_pages, rules.geometry, &lookup, control);
         let structure = Structure {
+            crew: Crew::default(),
             major: rules.major,
             abi: rules.abi,
             geometry: rules.geometry,

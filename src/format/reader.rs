@@ -26,6 +26,19 @@ impl Abi {
     pub const BIG_64: Abi = Abi { big_endian: true, align8: 8 };
     /// 32-bit x86, where 8-byte values are aligned to 4.
     pub const I386: Abi = Abi { big_endian: false, align8: 4 };
+
+    /// `MAXALIGN`. A mask, as a division by a number that is not known would cost more than what is around it.
+    #[inline]
+    pub fn max_align(self, size: usize) -> usize {
+        let mask = self.align8 - 1;
+        size.saturating_add(mask) & !mask
+    }
+
+    /// Can a structure with 8-byte values start here?
+    #[inline]
+    pub fn is_max_aligned(self, at: usize) -> bool {
+        at & (self.align8 - 1) == 0
+    }
 }
 
 /// The bytes ran out.
@@ -114,7 +127,7 @@ impl<'a> Reader<'a> {
     /// Skips to a multiple of `alignment` (a power of two).
     #[inline]
     pub fn align(&mut self, alignment: usize) {
-        self.at = self.at.next_multiple_of(alignment);
+        self.at = (self.at + alignment - 1) & !(alignment - 1);
     }
 
     /// Skips to where a structure that holds 8-byte values starts or ends.
@@ -328,6 +341,13 @@ impl<'a> Data<'a> {
     #[inline]
     pub fn f64(self, at: usize) -> Option<f64> {
         self.u64(at).map(f64::from_bits)
+    }
+
+    /// `ItemPointerData`.
+    #[inline]
+    pub fn item_pointer(self, at: usize) -> Option<ItemPointer> {
+        let block = u32::from(self.u16(at)?) << 16 | u32::from(self.u16(at + 2)?);
+        Some(ItemPointer { block, offset: self.u16(at + 4)? })
     }
 
     /// `RelFileLocator` (`RelFileNode` up to 15): tablespace, database, file number.

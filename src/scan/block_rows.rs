@@ -18,7 +18,7 @@ use crate::format::page::heap_tuple::{
 };
 use crate::format::page::items::{ItemId, LpFlags, line_pointers, test_items};
 use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
-use crate::format::reader::{Abi, Reader};
+use crate::format::reader::Abi;
 use crate::format::slru::XidStatus;
 use crate::pg::{BlockNumber, Major};
 
@@ -197,7 +197,7 @@ impl<'a> RowReader<'a> {
 
     fn row(&self, page: &[u8], item: u16, bytes: Range<usize>) -> Option<Row> {
         let tuple = page.get(bytes.clone())?;
-        let header = HeapTupleHeader::read(&mut Reader::quick(tuple, self.abi)).ok()?;
+        let header = HeapTupleHeader::of(tuple, self.abi)?;
         let (inserted, deleted) = (self.inserted(&header), self.deleted(&header));
         let visible = match (inserted.happened(), deleted.happened()) {
             (Some(false), _) | (_, Some(true)) => Some(false),
@@ -354,7 +354,7 @@ fn roots(page: &[u8], items: &[(u16, ItemId)], abi: Abi) -> HashMap<u16, u16> {
     let tuple = |item: u16| -> Option<HeapTupleHeader> {
         let (_, id) = items.get(usize::from(item).checked_sub(1)?)?;
         let normal = id.lp_flags == LpFlags::Normal;
-        HeapTupleHeader::read(&mut Reader::quick(page.get(id.bytes()).filter(|_| normal)?, abi)).ok()
+        HeapTupleHeader::of(page.get(id.bytes()).filter(|_| normal)?, abi)
     };
     let mut roots = HashMap::new();
     for (item, id) in items {

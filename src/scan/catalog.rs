@@ -334,7 +334,7 @@ impl<'a> Catalogs<'a> {
                     continue;
                 }
                 let bytes = page.get(id.bytes()).unwrap_or_default();
-                let Ok(tuple) = HeapTupleHeader::read(&mut Reader::quick(bytes, self.abi)) else {
+                let Some(tuple) = HeapTupleHeader::of(bytes, self.abi) else {
                     broken += 1;
                     continue;
                 };

@@ -4,7 +4,9 @@
 //! whoever examines an index against a large table reads the index once for every window.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use super::crew::Crew;
 use super::fork::Fork;
 use crate::format::page::PageHeaderData;
 use crate::format::page::heap_tuple::HEAP_ONLY_TUPLE;
@@ -16,6 +18,8 @@ use crate::pg::{BlockNumber, ItemPointer};
 const WINDOW: usize = 64 << 20;
 /// Blocks that are read at once.
 const BATCH: BlockNumber = 32;
+/// Batches that are shared between threads.
+const AT_ONCE: BlockNumber = 64;
 /// Where `t_infomask2` is in a heap tuple.
 const INFOMASK2: usize = 18;
 
@@ -61,18 +65,17 @@ pub struct HeapItems {
 
 impl HeapItems {
     /// The window that begins at a block: 0, then what [`next`](Self::next) says.
-    pub fn read(heap: &Fork, first: BlockNumber, abi: Abi) -> HeapItems {
-        HeapItems::read_with(heap, first, abi, 0, |_, _, _| {})
+    pub fn read(heap: &Fork, first: BlockNumber, abi: Abi, crew: &Crew) -> HeapItems {
+        HeapItems::read_with(heap, first, (abi, crew), |_, _, _, _: &mut Vec<()>| {}).0
     }
 
-    /// The same. `see` gets every page that has items, and keeps so many bytes for each of them.
-    pub fn read_with(
+    /// The same. `see` gets every page that has items, and adds what is to be kept of each of them.
+    pub fn read_with<T: Send>(
         heap: &Fork,
         first: BlockNumber,
-        abi: Abi,
-        kept: usize,
-        mut see: impl FnMut(BlockNumber, &[u8], &PageHeaderData),
-    ) -> HeapItems {
+        (abi, crew): (Abi, &Crew),
+        see: impl Fn(BlockNumber, &[u8], &PageHeaderData, &mut Vec<T>) + Sync,
+    ) -> (HeapItems, Vec<T>) {
         let mut window = HeapItems {
             first,
             blocks: heap.blocks(),
@@ -82,20 +85,20 @@ impl HeapItems {
             new: BTreeSet::new(),
             unreadable: BTreeSet::new(),
         };
-        let size = heap.page_size();
-        let mut buffer = vec![0; size * BATCH as usize];
+        let mut kept = Vec::new();
         let mut at = first;
-        while at < heap.blocks() && window.size() + kept * (window.items as usize) < WINDOW {
-            let count = BATCH.min(heap.blocks() - at);
-            let pages = buffer.get_mut(..size * count as usize).unwrap_or_default();
-            let whole = heap.read(at, pages).is_ok();
-            for (block, page) in (at..at + count).zip(pages.chunks_exact_mut(size)) {
-                let readable = whole || heap.read(block, page).is_ok();
-                window.add(block, readable.then_some(&*page), abi, &mut see);
+        while at < heap.blocks() && window.size() + size_of::<T>() * kept.len() < WINDOW {
+            let end = heap.blocks().min(at.saturating_add(BATCH * AT_ONCE));
+            let batches: Vec<BlockNumber> = (at..end).step_by(BATCH as usize).collect();
+            let parts =
+                crew.share(&batches, |batch| Part::read(heap, *batch..end.min(batch + BATCH), abi, &see));
+            for mut part in parts {
+                window.append(&part);
+                kept.append(&mut part.kept);
             }
-            at += count;
+            at = end;
         }
-        window
+        (window, kept)
     }
 
     fn size(&self) -> usize {
@@ -103,42 +106,31 @@ impl HeapItems {
         4 * self.starts.len() + self.states.len() + 32 * (self.new.len() + self.unreadable.len())
     }
 
-    fn add(
-        &mut self,
-        block: BlockNumber,
-        page: Option<&[u8]>,
-        abi: Abi,
-        see: &mut impl FnMut(BlockNumber, &[u8], &PageHeaderData),
-    ) {
-        let header = page.and_then(|page| PageHeaderData::read(page, abi).ok());
-        if let (Some(page), Some(header)) = (page, header) {
-            if header.is_new() {
-                self.new.insert(block);
-            } else if header.is_sane(page.len(), abi) {
-                see(block, page, &header);
-                for (_, id) in line_pointers(page, &header, abi) {
-                    self.push(state(page, id, abi));
-                }
-            } else {
-                self.unreadable.insert(block);
+    fn append<T>(&mut self, part: &Part<T>) {
+        let mut states = part.states.iter();
+        for page in &part.pages {
+            let block = self.range().end;
+            match page {
+                Page::Items(count) => states.by_ref().take(*count).for_each(|state| self.push(*state)),
+                Page::New => _ = self.new.insert(block),
+                Page::Unreadable => _ = self.unreadable.insert(block),
             }
-        } else {
-            self.unreadable.insert(block);
+            self.starts.push(self.items);
         }
-        self.starts.push(self.items);
     }
 
-    fn push(&mut self, item: HeapItem) {
+    #[inline]
+    fn push(&mut self, state: u8) {
         let low = self.items.is_multiple_of(2);
         match self.states.last_mut() {
-            Some(last) if !low => *last |= (item as u8) << 4,
-            _ => self.states.push(item as u8),
+            Some(last) if !low => *last |= state << 4,
+            _ => self.states.push(state),
         }
         self.items += 1;
     }
 
     /// The blocks of the window.
-    pub fn range(&self) -> std::ops::Range<BlockNumber> {
+    pub fn range(&self) -> Range<BlockNumber> {
         self.first..self.first + (self.starts.len() as BlockNumber).saturating_sub(1)
     }
 
@@ -186,6 +178,49 @@ impl HeapItems {
     }
 }
 
+/// Neighbouring blocks, read by one thread.
+struct Part<T> {
+    pages: Vec<Page>,
+    states: Vec<u8>,
+    kept: Vec<T>,
+}
+
+enum Page {
+    Items(usize),
+    New,
+    Unreadable,
+}
+
+impl<T> Part<T> {
+    fn read(
+        heap: &Fork,
+        blocks: Range<BlockNumber>,
+        abi: Abi,
+        see: &impl Fn(BlockNumber, &[u8], &PageHeaderData, &mut Vec<T>),
+    ) -> Part<T> {
+        let size = heap.page_size();
+        let mut part = Part { pages: Vec::with_capacity(blocks.len()), states: Vec::new(), kept: Vec::new() };
+        let mut buffer = vec![0; size * blocks.len()];
+        let whole = heap.read(blocks.start, &mut buffer).is_ok();
+        for (block, page) in blocks.zip(buffer.chunks_exact_mut(size)) {
+            let readable = whole || heap.read(block, page).is_ok();
+            let header = PageHeaderData::read(page, abi).ok().filter(|_| readable);
+            part.pages.push(match header {
+                Some(header) if header.is_new() => Page::New,
+                Some(header) if header.is_sane(page.len(), abi) => {
+                    see(block, page, &header, &mut part.kept);
+                    let before = part.states.len();
+                    let states = line_pointers(page, &header, abi).map(|(_, id)| state(page, id, abi) as u8);
+                    part.states.extend(states);
+                    Page::Items(part.states.len() - before)
+                }
+                _ => Page::Unreadable,
+            });
+        }
+        part
+    }
+}
+
 fn state(page: &[u8], id: ItemId, abi: Abi) -> HeapItem {
     match id.lp_flags {
         LpFlags::Unused => HeapItem::Unused,
@@ -217,7 +252,7 @@ mod tests {
         std::fs::write(file.path(), &bytes).unwrap();
         let geometry = Geometry { page_size: 8192, relseg_size: 131_072 };
         let heap = Fork::open(file.path(), geometry).unwrap();
-        let whole = HeapItems::read(&heap, 0, Abi::LITTLE_64);
+        let whole = HeapItems::read(&heap, 0, Abi::LITTLE_64, &Crew::default());
         assert_eq!((whole.range(), whole.next()), (0..4, None));
         let get = |block, offset| whole.get(ItemPointer { block, offset });
         let page: Vec<_> = (0..=7).map(|offset| get(0, offset)).collect();
@@ -225,7 +260,7 @@ mod tests {
         assert_eq!(page, [PastItems, Normal, Normal, Redirect, Normal, Normal, HeapOnly, PastItems]);
         assert_eq!(page, (0..=7).map(|offset| get(3, offset)).collect::<Vec<_>>());
         assert_eq!((get(1, 1), get(2, 1), get(4, 1)), (NewPage, Unreadable, PastEnd));
-        let part = HeapItems::read(&heap, 2, Abi::LITTLE_64);
+        let part = HeapItems::read(&heap, 2, Abi::LITTLE_64, &Crew::default());
         assert_eq!((part.range(), part.next()), (2..4, None));
         let get = |block, offset| part.get(ItemPointer { block, offset });
         assert_eq!((get(1, 1), get(2, 1), get(3, 6), get(4, 1)), (Outside, Unreadable, HeapOnly, PastEnd));

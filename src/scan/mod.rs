@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod control;
 pub mod control_files;
 pub mod control_wal;
+pub mod crew;
 pub mod fork;
 pub mod heap_items;
 pub mod metadata;

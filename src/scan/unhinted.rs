@@ -25,7 +25,7 @@ use crate::format::page::heap_tuple::{
 };
 use crate::format::page::items::{LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
-use crate::format::reader::{Abi, Reader};
+use crate::format::reader::Abi;
 use crate::format::slru::{Slru, XidStatus};
 use crate::pg::BlockNumber;
 use crate::pg::relation::ForkNumber;
@@ -205,8 +205,7 @@ impl Counter<'_> {
         }
         for (_, id) in line_pointers(page, &header, abi) {
             if id.lp_flags == LpFlags::Normal
-                && let Some(Ok(tuple)) =
-                    page.get(id.bytes()).map(|bytes| HeapTupleHeader::read(&mut Reader::quick(bytes, abi)))
+                && let Some(tuple) = page.get(id.bytes()).and_then(|bytes| HeapTupleHeader::of(bytes, abi))
             {
                 self.tuple(&tuple);
             }

@@ -64,6 +64,7 @@ pub fn examine_some(pgdata: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<Outcom
     let catalogs = Catalogs::new(&directory, (major, abi), geometry, &lookup, Some(control));
     let settled = control.db_state() == Some(DbState::ShutDown);
     let cluster = Structure {
+        crew: pgforensic::scan::crew::Crew::default(),
         major,
         abi,
         geometry,
@@ -94,6 +95,7 @@ pub fn examine_file(path: &Path, kind: PageKind, major: Major) -> Vec<Finding> {
     let lookup = SlruLookup::new(&directory, Layouts::new(major, abi, None));
     let catalogs = Catalogs::new(&directory, (major, abi), geometry, &lookup, None);
     let cluster = Structure {
+        crew: pgforensic::scan::crew::Crew::default(),
         major,
         abi,
         geometry,

@@ -29,6 +29,7 @@ pub fn check_indexes(root: &Path, prefix: &str, settled: bool) -> (Vec<Finding>,
     let geometry = Geometry { page_size: control.blcksz as usize, relseg_size: control.relseg_size };
     let catalogs = Catalogs::new(&directory, (major, abi), geometry, &lookup, Some(control));
     let cluster = Structure {
+        crew: pgforensic::scan::crew::Crew::default(),
         major,
         abi,
         geometry,

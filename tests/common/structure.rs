@@ -36,6 +36,7 @@ pub fn examine_until(
     let geometry = Geometry { page_size: control.blcksz as usize, relseg_size: control.relseg_size };
     let catalogs = Catalogs::new(&root, (major, abi), geometry, &lookup, Some(control));
     let cluster = Structure {
+        crew: pgforensic::scan::crew::Crew::default(),
         major,
         abi,
         geometry,

@@ -21,7 +21,7 @@ use super::{Examined, Spot};
 use crate::finding::{Code, Finding, Place, Severity, hea};
 use crate::format::page::items::{ItemId, LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData};
-use crate::format::reader::{Abi, Reader};
+use crate::format::reader::Abi;
 use crate::pg::{BlockNumber, Lsn, Major};
 use crate::scan::pages::is_zero;
 use attribute::Columns;
@@ -209,7 +209,7 @@ impl<'e, 'a> HeapCheck<'e, 'a> {
 
     /// What a row version is, as far as its header tells.
     fn tuple(&mut self, offset: u16, bytes: &[u8]) -> Item {
-        let Ok(header) = HeapTupleHeader::read(&mut Reader::quick(bytes, self.abi)) else {
+        let Some(header) = HeapTupleHeader::of(bytes, self.abi) else {
             return Item::INVALID;
         };
         let mut item = Item::of(offset, self.block, &header);

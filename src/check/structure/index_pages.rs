@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Examined, Spot};
+use super::{Examined, Spot, place};
 use crate::finding::{Code, Coverage, Finding, idx};
 use crate::format::page::index_tuple::IndexTupleData;
 use crate::format::page::items::{Contradiction, ItemId, LpFlags, line_pointers, test_items};
@@ -84,9 +84,9 @@ impl IndexPage {
     pub(super) fn tuples(&self, abi: Abi) -> impl Iterator<Item = (u16, ItemId, IndexTupleData)> + '_ {
         let (start, end) = (self.header.pd_upper, usize::from(self.header.pd_special));
         let inside = move |id: &ItemId| id.has_storage() && id.lp_off >= start && id.bytes().end <= end;
-        self.line_pointers(abi).filter(move |(_, id)| inside(id)).filter_map(move |(item, id)| {
-            Some((item, id, IndexTupleData::read(&mut Reader::quick(self.tuple(id), abi)).ok()?))
-        })
+        self.line_pointers(abi)
+            .filter(move |(_, id)| inside(id))
+            .filter_map(move |(item, id)| Some((item, id, IndexTupleData::of(self.tuple(id), abi)?)))
     }
 }
 
@@ -144,7 +144,7 @@ impl<'e, 'a, 'f> IndexPages<'e, 'a, 'f> {
 
     /// Says that something is wrong. `across`: it is about what several pages say of each other.
     pub(super) fn say(&mut self, code: &'static Code, spot: Spot, across: bool, what: impl fmt::Display) {
-        let place = self.examined.place(self.fork, spot.block);
+        let place = place(self.fork, spot.block);
         let finding = Finding::new(code, place, format!("index \"{}\", {spot}: {what}", self.title));
         if self.examined.cluster.settled || !across && !self.is_newer(spot.block) {
             return self.examined.push(finding, across);
@@ -300,7 +300,7 @@ impl<'e, 'a, 'f> IndexPages<'e, 'a, 'f> {
         let Some(heap) = heap.filter(|_| judged) else { return };
         let mut first = Some(0);
         while let Some(start) = first {
-            let items = HeapItems::read(heap, start, self.abi);
+            let items = HeapItems::read(heap, start, self.abi, &self.examined.cluster.crew);
             for block in 0..self.fork.blocks() {
                 if !self.is_reached(block) || self.named.contains(block) {
                     continue;

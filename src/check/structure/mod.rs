@@ -28,6 +28,7 @@ use crate::format::reader::Abi;
 use crate::pg::{BlockNumber, Lsn, Major, Oid};
 use crate::scan::catalog::{Catalogs, Database, Relation};
 use crate::scan::cluster::{Geometry, PageFile};
+use crate::scan::crew::Crew;
 use crate::scan::fork::Fork;
 use crate::scan::slru_lookup::SlruLookup;
 
@@ -55,6 +56,8 @@ pub struct Structure<'a> {
     pub wal_end: Option<Lsn>,
     /// There is a data directory; otherwise nobody expects catalogs.
     pub in_cluster: bool,
+    /// Who shares work.
+    pub crew: Crew,
 }
 
 /// One sentence about what was found inside: so many damages and warnings, and so many pages that could not be examined.
@@ -137,6 +140,13 @@ impl std::fmt::Display for Spot {
     }
 }
 
+/// A block of a fork.
+fn place(fork: &Fork, block: BlockNumber) -> Place {
+    let (path, offset) = fork.location(block);
+    let at = Place::bytes(path, offset, fork.page_size() as u64);
+    Place { block: Some(block), ..at }
+}
+
 impl<'a> Examined<'a> {
     /// Begins with one relation.
     pub fn new(
@@ -162,13 +172,6 @@ impl<'a> Examined<'a> {
             Some(relation) => Cow::Borrowed(&relation.class.relname),
             None => self.file.path.file_name().unwrap_or_default().to_string_lossy(),
         }
-    }
-
-    /// A place in a fork of it.
-    pub fn place(&self, fork: &Fork, block: BlockNumber) -> Place {
-        let (path, offset) = fork.location(block);
-        let at = Place::bytes(path, offset, fork.page_size() as u64);
-        Place { block: Some(block), ..at }
     }
 
     /// Adds a finding about its content: how bad it is depends on what the relation is, and on whether recovery may

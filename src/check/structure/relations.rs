@@ -78,18 +78,22 @@ pub fn check_relations(
                 false => coverage.skip(&error.path, why),
             }
         }
+        // The large ones first: many threads are of no use to the last one.
+        let mut order: Vec<usize> = (0..files.len()).collect();
+        order.sort_by_key(|at| std::cmp::Reverse(files.get(*at).map_or(0, |file| file.fork_length)));
+        cluster.crew.begin();
         let next = AtomicUsize::new(0);
         let outcomes: Vec<Mutex<Option<Outcome>>> = files.iter().map(|_| Mutex::default()).collect();
         std::thread::scope(|scope| {
             for _ in 0..jobs.clamp(1, files.len()) {
                 scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let (Some(file), Some(slot)) = (files.get(at), outcomes.get(at)) else { break };
+                    while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let (Some(file), Some(slot)) = (files.get(*at), outcomes.get(*at)) else { break };
                         let outcome = check_one(cluster, file, tester, keep_all);
                         done(file.fork_length);
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
                     }
+                    cluster.crew.at_leisure();
                 });
             }
         });

@@ -329,7 +329,7 @@ fn nodes(tuple: &[u8], word: &TupleWord, abi: Abi) -> (Vec<ItemPointer>, bool) {
     let mut at = INNER_SIZE + usize::from(word.prefix_size);
     let mut links = Vec::new();
     for _ in 0..word.n_nodes {
-        let node = tuple.get(at..).and_then(|rest| IndexTupleData::read(&mut Reader::quick(rest, abi)).ok());
+        let node = tuple.get(at..).and_then(|rest| IndexTupleData::of(rest, abi));
         let Some(node) = node.filter(|node| node.size() >= 8 && at + node.size() <= tuple.len()) else {
             return (links, false);
         };

@@ -9,12 +9,12 @@
 //! access/common/toast_internals.c.
 
 use super::heap::{HeapCheck, ToastPointer, is_settled};
-use super::{Examined, Spot};
+use super::{Examined, Spot, place};
 use crate::finding::{Code, Finding, Severity, toa};
 use crate::format::page::heap_tuple::{HEAP_HASNULL, HEAP_XMIN_FROZEN, HEAP_XMIN_INVALID};
 use crate::format::page::items::{LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
-use crate::format::reader::{Abi, Reader, u32_at};
+use crate::format::reader::{Abi, u32_at};
 use crate::format::slru::XidStatus;
 use crate::pg::{BlockNumber, Oid};
 use crate::scan::fork::Fork;
@@ -304,7 +304,7 @@ impl ToastCheck<'_, '_> {
                 "{orphans} toast values of {} are in rows of no version, the first is {value} at {spot} of the toast table",
                 self.examined.title()
             );
-            let finding = Finding::new(toa::ORPHANS, self.examined.place(toast, spot.block), headline);
+            let finding = Finding::new(toa::ORPHANS, place(toast, spot.block), headline);
             self.examined.push(finding, true);
         }
     }
@@ -312,7 +312,7 @@ impl ToastCheck<'_, '_> {
     fn finding(&self, code: &'static Code, spot: Spot, words: &str) -> Finding {
         // After a crash the two tables are of different moments.
         let severity = if self.settled { code.severity } else { Severity::Note };
-        let at = self.examined.place(self.heap, spot.block);
+        let at = place(self.heap, spot.block);
         Finding::new(code, at, format!("{spot}: {words}")).with_severity(severity)
     }
 
@@ -355,7 +355,7 @@ fn each_chunk(toast: &Fork, abi: Abi, mut each: impl FnMut(BlockNumber, u16, &He
         for (offset, id) in line_pointers(page, &header, abi) {
             let bytes = page.get(id.bytes()).filter(|_| id.lp_flags == LpFlags::Normal);
             let Some(bytes) = bytes else { continue };
-            let Ok(tuple) = HeapTupleHeader::read(&mut Reader::quick(bytes, abi)) else { continue };
+            let Some(tuple) = HeapTupleHeader::of(bytes, abi) else { continue };
             let aborted = tuple.t_infomask & HEAP_XMIN_FROZEN == HEAP_XMIN_INVALID || tuple.t_xmin == 0;
             if aborted || tuple.natts() != 3 {
                 continue;

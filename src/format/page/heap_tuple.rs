@@ -15,7 +15,7 @@
 //! Up to 11 an oid of four bytes can stand right before `t_hoff`. Source: access/htup_details.h.
 
 use crate::format::page::map::FlagNames;
-use crate::format::reader::{Reader, Truncated};
+use crate::format::reader::{Abi, Data, Reader, Truncated};
 use crate::pg::{ItemPointer, Major};
 
 /// `SizeofHeapTupleHeader`.
@@ -107,6 +107,22 @@ impl HeapTupleHeader {
         })
     }
 
+    /// The same of a tuple's bytes, of which there are millions; `None`: they end within it.
+    #[inline]
+    pub fn of(tuple: &[u8], abi: Abi) -> Option<HeapTupleHeader> {
+        let bytes =
+            Data { bytes: tuple.first_chunk::<SIZE_OF_HEAP_TUPLE_HEADER>()?, big_endian: abi.big_endian };
+        Some(HeapTupleHeader {
+            t_xmin: bytes.u32(0)?,
+            t_xmax: bytes.u32(4)?,
+            t_field3: bytes.u32(8)?,
+            t_ctid: bytes.item_pointer(12)?,
+            t_infomask2: bytes.u16(18)?,
+            t_infomask: bytes.u16(20)?,
+            t_hoff: bytes.u8(22)?,
+        })
+    }
+
     /// Are any of these bits of `t_infomask` set?
     #[inline]
     pub fn has(&self, bits: u16) -> bool {
@@ -155,8 +171,6 @@ impl HeapTupleHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::reader::Abi;
-
     #[test]
     fn a_real_header() {
         // The newest version of a row of two integers that was updated twice: infomask2 32770, infomask 10498.
@@ -170,7 +184,12 @@ mod tests {
         assert_eq!(header.natts(), 2);
         assert!(header.has(HEAP_XMIN_COMMITTED) && header.has(HEAP_XMAX_INVALID) && !header.xmin_is_frozen());
         assert!(!header.xmax_only_locks());
+        for abi in [Abi::LITTLE_64, Abi::BIG_64] {
+            let read = HeapTupleHeader::read(&mut Reader::quick(&tuple, abi)).ok();
+            assert_eq!(HeapTupleHeader::of(&tuple, abi), read);
+        }
         tuple.truncate(22);
+        assert_eq!(HeapTupleHeader::of(&tuple, Abi::LITTLE_64), None);
         assert_eq!(
             HeapTupleHeader::read(&mut Reader::quick(&tuple, Abi::LITTLE_64)).unwrap_err().field,
             "t_hoff"

@@ -15,7 +15,7 @@ use std::ops::Range;
 use super::heap::null_bitmap;
 use super::items::ItemId;
 use super::map::{Mapper, Value};
-use crate::format::reader::{Abi, Reader, Truncated};
+use crate::format::reader::{Abi, Data, Reader, Truncated};
 use crate::pg::ItemPointer;
 
 /// `sizeof(IndexTupleData)`.
@@ -48,6 +48,13 @@ impl IndexTupleData {
         Ok(IndexTupleData { t_tid: reader.item_pointer("t_tid")?, t_info: reader.u16("t_info")? })
     }
 
+    /// The same of a tuple's bytes, of which there are millions; `None`: they end within it.
+    #[inline]
+    pub fn of(tuple: &[u8], abi: Abi) -> Option<IndexTupleData> {
+        let bytes = Data { bytes: tuple, big_endian: abi.big_endian };
+        Some(IndexTupleData { t_tid: bytes.item_pointer(0)?, t_info: bytes.u16(6)? })
+    }
+
     /// `IndexTupleSize`.
     pub fn size(&self) -> usize {
         usize::from(self.t_info & INDEX_SIZE_MASK)
@@ -66,7 +73,7 @@ impl IndexTupleData {
     /// `IndexInfoFindDataOffset`.
     pub fn data_offset(&self, abi: Abi) -> usize {
         let bitmap = if self.has_nulls() { SIZE_OF_BITMAP } else { 0 };
-        (SIZE_OF_INDEX_TUPLE + bitmap).next_multiple_of(abi.align8)
+        abi.max_align(SIZE_OF_INDEX_TUPLE + bitmap)
     }
 }
 

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use super::heap_tuple::{HEAP_HASOID, HeapTupleHeader, SIZE_OF_HEAP_TUPLE_HEADER};
 use super::{PageHeaderData, PageKind};
-use crate::format::reader::{Abi, Reader, u16_at, u32_at};
+use crate::format::reader::{Abi, u16_at, u32_at};
 use crate::pg::BlockNumber;
 
 /// `sizeof(IndexTupleData)`.
@@ -243,7 +243,7 @@ fn test_tuple(
 }
 
 fn test_heap_tuple(tuple: &[u8], id: ItemId, abi: Abi) -> Option<Contradiction> {
-    let header = HeapTupleHeader::read(&mut Reader::quick(tuple, abi)).ok()?;
+    let header = HeapTupleHeader::of(tuple, abi)?;
     let (columns, hoff) = (header.natts(), header.t_hoff);
     if header.t_xmin == 0 {
         return Some(Contradiction::NoXmin);

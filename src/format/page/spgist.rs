@@ -303,7 +303,7 @@ fn map_node(m: &mut Mapper, rest: Range<usize>) -> Option<usize> {
         return None;
     }
     let bytes = m.page.get(rest.start..head)?;
-    let node = IndexTupleData::read(&mut Reader::quick(bytes, m.abi)).ok()?;
+    let node = IndexTupleData::of(bytes, m.abi)?;
     let end = rest.start + node.size();
     if end < head || end > rest.end {
         return None;

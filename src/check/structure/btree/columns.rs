@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use super::page::BtTuple;
 use crate::format::catalog::PgAttribute;
 use crate::format::page::index_tuple::SIZE_OF_INDEX_TUPLE;
@@ -99,12 +101,8 @@ pub(super) enum Value<'a> {
     Toasted(&'a [u8]),
 }
 
-/// The key of a tuple: as many columns as it has, then the row's address if it has one.
-#[derive(Clone, Debug)]
-pub(super) struct Key<'a> {
-    values: Vec<Value<'a>>,
-    pub(super) tid: Option<ItemPointer>,
-}
+/// Those of a tuple: few, and of millions of tuples.
+pub(super) type Values<'a> = SmallVec<[Value<'a>; 2]>;
 
 impl Columns {
     /// As the catalogs have them.
@@ -140,15 +138,16 @@ impl Columns {
     }
 
     /// The first `count` values of a tuple; `None` if they do not fill it exactly.
-    pub(super) fn values<'t>(&self, tuple: &BtTuple<'t>, count: usize) -> Option<Vec<Value<'t>>> {
+    #[inline]
+    pub(super) fn values<'t>(&self, tuple: &BtTuple<'t>, count: usize) -> Option<Values<'t>> {
         let end = tuple.columns_end(self.abi)?;
         let bytes = tuple.bytes.get(..end)?;
         let has_nulls = tuple.head.has_nulls();
         let mut at = tuple.head.data_offset(self.abi);
-        let mut values = Vec::with_capacity(count);
+        let mut values = Values::new();
         for (number, column) in self.columns.iter().take(count).enumerate() {
-            let bits = tuple.bytes.get(SIZE_OF_INDEX_TUPLE + number / 8).copied().unwrap_or(0);
-            if has_nulls && bits >> (number % 8) & 1 == 0 {
+            let bits = || tuple.bytes.get(SIZE_OF_INDEX_TUPLE + number / 8).copied().unwrap_or(0);
+            if has_nulls && bits() >> (number % 8) & 1 == 0 {
                 values.push(Value::Null);
                 continue;
             }
@@ -156,21 +155,14 @@ impl Columns {
             values.push(value);
             at = behind;
         }
-        (at.next_multiple_of(self.abi.align8) == end).then_some(values)
-    }
-
-    /// The key of a tuple with this many columns.
-    pub(super) fn key<'t>(&self, tuple: &BtTuple<'t>, natts: usize) -> Option<Key<'t>> {
-        let mut values = self.values(tuple, natts)?;
-        values.truncate(self.nkeyatts);
-        Some(Key { values, tid: tuple.heap_tid(self.abi) })
+        (self.abi.max_align(at) == end).then_some(values)
     }
 
     /// `None`: nobody knows here. Columns that suffix truncation took away rank before all values.
-    /// `heapkeyspace`: the address of the row is the last column.
-    pub(super) fn compare(&self, a: &Key, b: &Key, heapkeyspace: bool) -> Option<Ordering> {
+    #[inline]
+    pub(super) fn compare(&self, a: &Values, b: &Values) -> Option<Ordering> {
         for (number, column) in self.columns.iter().take(self.nkeyatts).enumerate() {
-            let order = match (a.values.get(number), b.values.get(number)) {
+            let order = match (a.get(number), b.get(number)) {
                 (None, None) => return Some(Ordering::Equal),
                 (None, Some(_)) => return Some(Ordering::Less),
                 (Some(_), None) => return Some(Ordering::Greater),
@@ -180,11 +172,12 @@ impl Columns {
                 return Some(order);
             }
         }
-        Some(if heapkeyspace { a.tid.cmp(&b.tid) } else { Ordering::Equal })
+        Some(Ordering::Equal)
     }
 }
 
 impl Column {
+    #[inline]
     fn compare(&self, a: &Value, b: &Value, abi: Abi) -> Option<Ordering> {
         let (a, b) = match (a, b) {
             (Value::Null, Value::Null) => return Some(Ordering::Equal),
@@ -204,6 +197,7 @@ impl Column {
 }
 
 impl Order {
+    #[inline]
     fn compare(self, a: &[u8], b: &[u8], abi: Abi) -> Option<Ordering> {
         Some(match self {
             Order::Unsigned => unsigned(a, abi)?.cmp(&unsigned(b, abi)?),
@@ -219,6 +213,7 @@ impl Order {
     }
 }
 
+#[inline]
 fn unsigned(bytes: &[u8], abi: Abi) -> Option<u64> {
     let data = Data { bytes, big_endian: abi.big_endian };
     match bytes.len() {
@@ -230,6 +225,7 @@ fn unsigned(bytes: &[u8], abi: Abi) -> Option<u64> {
     }
 }
 
+#[inline]
 fn signed(bytes: &[u8], abi: Abi) -> Option<i64> {
     let shift = 64_usize.checked_sub(8 * bytes.len())?;
     unsigned(bytes, abi).map(|value| (value << shift) as i64 >> shift)
@@ -252,20 +248,27 @@ fn without_blanks(bytes: &[u8]) -> &[u8] {
     bytes.get(..end).unwrap_or_default()
 }
 
+/// Where a value begins at the earliest; `attalign` as in pg_attribute.
+#[inline]
+pub(super) fn aligned(at: usize, attalign: u8, abi: Abi) -> usize {
+    let mask = match attalign {
+        b's' => 1,
+        b'i' => 3,
+        b'd' => abi.align8 - 1,
+        _ => 0,
+    };
+    (at + mask) & !mask
+}
+
 /// A value that is not null, and where it ends. `attlen` and `attalign` as in pg_attribute.
+#[inline]
 pub(super) fn value_at(
     bytes: &[u8],
     at: usize,
     (attlen, attalign): (i16, u8),
     abi: Abi,
 ) -> Option<(Value<'_>, usize)> {
-    let alignment = match attalign {
-        b's' => 2,
-        b'i' => 4,
-        b'd' => abi.align8,
-        _ => 1,
-    };
-    let aligned = at.next_multiple_of(alignment);
+    let aligned = aligned(at, attalign, abi);
     match attlen {
         -2 => {
             let rest = bytes.get(aligned..)?;

@@ -29,16 +29,14 @@ mod rows;
 mod table;
 mod walk;
 
-use std::rc::Rc;
-
 use columns::Columns;
+use items::{Found, Items};
 use page::{BtPage, NoPage, Pages};
-use rows::Rows;
 
 use super::{Examined, Spot};
 use crate::finding::{Code, Coverage, Finding, btr};
 use crate::format::page::btree::{BTMetaPageData, BTREE_MAGIC, P_NONE};
-use crate::format::reader::{Abi, Reader};
+use crate::format::reader::Reader;
 use crate::pg::{BlockNumber, Lsn, Major};
 use crate::scan::fork::Fork;
 use walk::Edge;
@@ -51,6 +49,8 @@ const BTREE_MIN_VERSION: u32 = 2;
 const HEAPKEYSPACE_VERSION: u32 = 4;
 /// Levels of a tree: with two downlinks on each page 32 would do for all blocks that there can be.
 const MAX_LEVEL: u32 = 63;
+/// Pages that are examined together: 4 MB of a default build.
+const WAITING: usize = 512;
 /// Where the contents of the meta page begin.
 const CONTENTS: usize = 24;
 
@@ -59,12 +59,9 @@ struct Tree<'e, 'a, 'f> {
     examined: &'e mut Examined<'a>,
     coverage: &'e mut Coverage,
     pages: Pages<'f>,
-    fork: &'f Fork,
-    title: String,
-    abi: Abi,
-    major: Major,
-    heapkeyspace: bool,
-    columns: Option<Rc<Columns>>,
+    items: Items<'e>,
+    /// Pages whose items are still to be examined.
+    waiting: Vec<BtPage>,
     visited: Bitmap,
     /// Of the meta page.
     meta_lsn: Lsn,
@@ -76,8 +73,6 @@ struct Tree<'e, 'a, 'f> {
     not_judged: u64,
     /// Every page of the tree was reached and every item of it could be read.
     whole: bool,
-    /// The table, if it can be compared.
-    rows: Option<Rows<'e>>,
 }
 
 /// One bit for each block.
@@ -110,13 +105,17 @@ pub fn check_btree(examined: &mut Examined, index: &Fork, heap: Option<&Fork>, c
     let logged = relation.is_some_and(|relation| relation.class.relpersistence == b'p');
     let table = heap.filter(|_| cluster.settled).and_then(|heap| table::rows(examined, heap));
     let tree = Tree {
-        title: examined.title().into_owned(),
-        abi: cluster.abi,
-        major: cluster.major,
-        heapkeyspace: false,
-        columns: Columns::of(relation, &examined.database, cluster.abi).map(Rc::new),
+        items: Items {
+            fork: index,
+            title: examined.title().into_owned(),
+            abi: cluster.abi,
+            major: cluster.major,
+            heapkeyspace: false,
+            columns: Columns::of(relation, &examined.database, cluster.abi),
+            rows: table,
+        },
+        waiting: Vec::new(),
         pages: Pages::new(index, cluster.abi, cluster.major),
-        fork: index,
         visited: Bitmap::new(index.blocks()),
         meta_lsn: Lsn(0),
         levels: Vec::new(),
@@ -127,7 +126,6 @@ pub fn check_btree(examined: &mut Examined, index: &Fork, heap: Option<&Fork>, c
         },
         not_judged: 0,
         whole: true,
-        rows: table,
         coverage,
         examined,
     };
@@ -140,21 +138,44 @@ impl Tree<'_, '_, '_> {
             if meta.btm_root != P_NONE {
                 self.walk(&meta);
             }
+            self.examine_waiting();
             self.rest();
             self.table();
         }
         if self.not_judged > 0 {
             let text = format!(
                 "{} contradictions between pages of index \"{}\" that recovery may still change",
-                self.not_judged, self.title
+                self.not_judged, self.items.title
             );
             let finding = self.finding(btr::NOT_JUDGED, Spot::block(BTREE_METAPAGE), text);
             self.examined.push(finding, false);
         }
     }
 
+    /// Examines the items of a page, with those of others that wait for it.
+    fn examine(&mut self, page: BtPage) {
+        self.waiting.push(page);
+        if self.waiting.len() >= WAITING {
+            self.examine_waiting();
+        }
+    }
+
+    fn examine_waiting(&mut self) {
+        let pages = std::mem::take(&mut self.waiting);
+        let items = &self.items;
+        let found = self.examined.cluster.crew.share(&pages, |page| items.examine(page));
+        found.into_iter().for_each(|found| self.take(found));
+    }
+
+    fn take(&mut self, found: Found) {
+        self.whole &= found.whole;
+        for (finding, lsns) in found.findings {
+            self.push(finding, &lsns);
+        }
+    }
+
     fn finding(&self, code: &'static Code, spot: Spot, headline: String) -> Finding {
-        Finding::new(code, self.examined.place(self.fork, spot.block), headline)
+        self.items.finding(code, spot, headline)
     }
 
     /// `lsns`: of the pages that contradict each other, or of the one that contradicts itself.
@@ -172,11 +193,11 @@ impl Tree<'_, '_, '_> {
     /// A page that is not there where a link leads to.
     fn push_no_page(&mut self, block: BlockNumber, why: NoPage, from: &[Lsn]) {
         self.whole = false;
-        let title = &self.title;
+        let title = &self.items.title;
         let (code, text) = match why {
             NoPage::Unreadable(error) => {
                 // What the disk did to the page is told by the scan of the file.
-                let (path, _) = self.fork.location(block);
+                let (path, _) = self.items.fork.location(block);
                 return self.coverage.fail(&path, error.to_string());
             }
             NoPage::PastEnd => (
@@ -200,7 +221,7 @@ impl Tree<'_, '_, '_> {
     }
 
     fn meta(&mut self) -> Option<BTMetaPageData> {
-        let (title, block) = (self.title.clone(), Spot::block(BTREE_METAPAGE));
+        let (title, block) = (self.items.title.clone(), Spot::block(BTREE_METAPAGE));
         self.visited.set(BTREE_METAPAGE);
         let page = match self.pages.read(BTREE_METAPAGE) {
             Ok(page) => page,
@@ -217,7 +238,7 @@ impl Tree<'_, '_, '_> {
         };
         self.meta_lsn = page.header.pd_lsn;
         let bytes = page.bytes.get(CONTENTS..).unwrap_or_default();
-        let meta = BTMetaPageData::read(&mut Reader::quick(bytes, self.abi), self.major).ok();
+        let meta = BTMetaPageData::read(&mut Reader::quick(bytes, self.items.abi), self.items.major).ok();
         let Some(meta) = meta.filter(|meta| page.is_meta() && meta.btm_magic == BTREE_MAGIC) else {
             let magic = meta.map_or(0, |meta| meta.btm_magic);
             let finding = self
@@ -227,15 +248,15 @@ impl Tree<'_, '_, '_> {
             self.push(finding, &[page.header.pd_lsn]);
             return None;
         };
-        let current = match self.major {
+        let current = match self.items.major {
             Major::V10 => 2,
             Major::V11 => 3,
             _ => HEAPKEYSPACE_VERSION,
         };
         let version = meta.btm_version;
-        self.heapkeyspace = version >= HEAPKEYSPACE_VERSION;
+        self.items.heapkeyspace = version >= HEAPKEYSPACE_VERSION;
         let equal = meta.btm_allequalimage.is_some_and(|equal| equal != 0);
-        let included = self.columns.as_ref().is_some_and(|columns| columns.natts != columns.nkeyatts);
+        let included = self.items.columns.as_ref().is_some_and(|columns| columns.natts != columns.nkeyatts);
         let beyond = |block: BlockNumber| block >= self.pages.blocks();
         let text = if !(BTREE_MIN_VERSION..=current).contains(&version) {
             format!(
@@ -246,7 +267,7 @@ impl Tree<'_, '_, '_> {
                 "index \"{title}\" meta page is corrupt: root is block {} of level {}, fast root block {}",
                 meta.btm_root, meta.btm_level, meta.btm_fastroot
             )
-        } else if equal && !self.heapkeyspace {
+        } else if equal && !self.items.heapkeyspace {
             format!("index \"{title}\" metapage has equalimage field set on unsupported nbtree version")
         } else if equal && included {
             format!("index \"{title}\" metapage incorrectly indicates that deduplication is safe")
@@ -283,7 +304,7 @@ impl Tree<'_, '_, '_> {
 
     fn not_reached(&mut self, page: &BtPage) {
         let block = page.block;
-        let text = format!("block {block} of index \"{}\" is not part of the tree", self.title);
+        let text = format!("block {block} of index \"{}\" is not part of the tree", self.items.title);
         let kind = if page.is_leaf() { "leaf" } else { "internal" };
         let finding = self
             .finding(btr::NOT_REACHED, Spot::block(block), text)
@@ -296,7 +317,7 @@ impl Tree<'_, '_, '_> {
 
     /// What a page says of itself and cannot be. True: its place in the tree can be examined.
     fn page_fault(&mut self, page: &BtPage) -> bool {
-        let Some(text) = page.fault(&self.title) else { return true };
+        let Some(text) = page.fault(&self.items.title) else { return true };
         let finding = self
             .finding(btr::PAGE, Spot::block(page.block), text)
             .measured("btpo_flags", format!("0x{:04X}", page.opaque.btpo_flags))

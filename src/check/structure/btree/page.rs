@@ -160,8 +160,7 @@ impl BtPage {
         let (block, opaque) = (self.block, &self.opaque);
         let (leaf, deleted) = (self.is_leaf(), self.is_deleted());
         let has_level = !deleted || opaque.has(BTP_HAS_FULLXID);
-        let most =
-            (self.bytes.len() - 24) / (4 + (SIZE_OF_INDEX_TUPLE + 1).next_multiple_of(self.abi.align8));
+        let most = (self.bytes.len() - 24) / (4 + self.abi.max_align(SIZE_OF_INDEX_TUPLE + 1));
         let level = opaque.btpo_level;
         Some(if opaque.has(BTP_META) {
             format!("invalid meta page found at block {block} in index \"{index}\"")
@@ -205,13 +204,13 @@ impl BtPage {
             "line pointer points past end of tuple space"
         } else if !id.has_storage()
             || range.start < usize::from(self.header.pd_upper)
-            || !range.start.is_multiple_of(self.abi.align8)
+            || !self.abi.is_max_aligned(range.start)
             || range.len() < SIZE_OF_INDEX_TUPLE
         {
             "invalid line pointer storage"
         } else {
             let bytes = self.bytes.get(range).unwrap_or_default();
-            let head = IndexTupleData::read(&mut Reader::quick(bytes, self.abi)).ok()?;
+            let head = IndexTupleData::of(bytes, self.abi)?;
             if head.size() != bytes.len() {
                 return Some(Err(NoTuple::Size(head.size(), id.lp_len)));
             }
@@ -247,7 +246,7 @@ pub(super) struct BtTuple<'a> {
 impl<'a> BtTuple<'a> {
     /// From bytes that were kept.
     pub(super) fn kept(bytes: &'a [u8], abi: Abi) -> Option<BtTuple<'a>> {
-        let head = IndexTupleData::read(&mut Reader::quick(bytes, abi)).ok()?;
+        let head = IndexTupleData::of(bytes, abi)?;
         Some(BtTuple { head, kind: BTreeTuple::of(&head), bytes })
     }
 
@@ -291,11 +290,11 @@ impl<'a> BtTuple<'a> {
     pub(super) fn columns_end(&self, abi: Abi) -> Option<usize> {
         match self.kind {
             BTreeTuple::Posting { count, offset } => {
-                let size = offset.checked_add(SIZE_OF_TID * count)?.next_multiple_of(abi.align8);
-                (size == self.bytes.len() && offset.is_multiple_of(abi.align8)).then_some(offset)
+                let size = abi.max_align(offset.checked_add(SIZE_OF_TID * count)?);
+                (size == self.bytes.len() && abi.is_max_aligned(offset)).then_some(offset)
             }
             BTreeTuple::Pivot { heap_tid: true, .. } => {
-                self.bytes.len().checked_sub(SIZE_OF_TID.next_multiple_of(abi.align8))
+                self.bytes.len().checked_sub(abi.max_align(SIZE_OF_TID))
             }
             _ => Some(self.bytes.len()),
         }

@@ -1,25 +1,32 @@
 //! The rows of the table: does each entry of the index point to one, with the same key, and has each row an entry?
 //!
 //! Two bytes for each item of a window of the table: whether a row there is visible to everyone, whether an entry
-//! was seen, and 14 bits of a sum over the columns that the index has. Sums only say where to look: what differs is
+//! was seen or several, and 13 bits of a sum over the columns that the index has. Sums only say where to look: what differs is
 //! read again and compared as it is.
 //!
 //! The key of an entry is that of a row version in the chain (HOT) that begins at its address, and mostly of all of
 //! them. Values are compared byte by byte, as the index has a copy of what the row has; those that are compressed or
 //! stored elsewhere, and expressions, are not.
 
-use super::columns::{Value, value_at};
+use std::ops::Range;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::Relaxed;
+
+use smallvec::SmallVec;
+
+use super::columns::{Value, Values, aligned, value_at};
 use crate::format::control::ControlFile;
 use crate::format::page::heap_tuple::{
-    HEAP_HOT_UPDATED, HEAP_ONLY_TUPLE, HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI,
-    HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID,
+    HEAP_HASNULL, HEAP_HOT_UPDATED, HEAP_ONLY_TUPLE, HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID,
+    HEAP_XMAX_IS_MULTI, HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID,
 };
 use crate::format::page::items::{ItemId, LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData};
-use crate::format::reader::{Abi, Reader};
+use crate::format::reader::Abi;
 use crate::format::slru::XidStatus;
 use crate::pg::{BlockNumber, ItemPointer};
 use crate::scan::catalog::Relation;
+use crate::scan::crew::Crew;
 use crate::scan::fork::Fork;
 use crate::scan::heap_items::HeapItems;
 use crate::scan::slru_lookup::{SlruLookup, is_normal};
@@ -28,8 +35,10 @@ use crate::scan::slru_lookup::{SlruLookup, is_normal};
 const LIVE: u16 = 0x8000;
 /// An entry points to it.
 const SEEN: u16 = 0x4000;
+/// More than one.
+const TWICE: u16 = 0x2000;
 /// The sum of its key; 0: not known.
-const SUM: u16 = 0x3FFF;
+const SUM: u16 = 0x1FFF;
 
 /// Where the columns of an index are in the rows of its table.
 #[derive(Debug)]
@@ -40,28 +49,47 @@ pub(super) struct Layout {
     wanted: Vec<Option<usize>>,
     /// Which of these are stored as a C string in the index: columns of type name.
     cstrings: Vec<bool>,
+    /// Where the columns of the index are in every row without nulls, if it is the same place.
+    fixed: Option<Vec<Range<usize>>>,
 }
 
 impl Layout {
-    pub(super) fn of(index: &Relation, table: &Relation) -> Option<Layout> {
+    pub(super) fn of(index: &Relation, table: &Relation, abi: Abi) -> Option<Layout> {
         let keys = &index.index.as_ref()?.indkey;
         let wanted: Vec<_> = keys.iter().map(|key| usize::try_from(*key).ok()?.checked_sub(1)).collect();
         let last = wanted.iter().flatten().max()?;
         let attributes = table.attributes.get(..=*last)?;
-        Some(Layout {
-            attributes: attributes.iter().map(|column| (column.attlen, column.attalign)).collect(),
-            cstrings: index.attributes.iter().map(|column| column.attlen == -2).collect(),
-            wanted,
-        })
+        let attributes: Vec<_> = attributes.iter().map(|column| (column.attlen, column.attalign)).collect();
+        let cstrings: Vec<_> = index.attributes.iter().map(|column| column.attlen == -2).collect();
+        let mut at = 0;
+        let places: Option<Vec<Range<usize>>> = attributes
+            .iter()
+            .map(|(attlen, attalign)| {
+                let length = usize::try_from(*attlen).ok()?;
+                let start = aligned(at, *attalign, abi);
+                at = start + length;
+                Some(start..at)
+            })
+            .collect();
+        let places = places.filter(|_| !cstrings.contains(&true));
+        let fixed = places.and_then(|places| {
+            let columns = wanted.iter().flatten();
+            columns.map(|number| places.get(*number).cloned()).collect()
+        });
+        Some(Layout { attributes, wanted, cstrings, fixed })
     }
 
     /// The columns of the index in a row; `None`: not all of them are there as they are.
-    fn of_row<'t>(&self, head: &HeapTupleHeader, tuple: &'t [u8], abi: Abi) -> Option<Vec<Value<'t>>> {
+    fn of_row<'t>(&self, head: &HeapTupleHeader, tuple: &'t [u8], abi: Abi) -> Option<Values<'t>> {
         // Columns that were added later have a value that the row does not know.
         if usize::from(head.natts()) < self.attributes.len() {
             return None;
         }
-        let mut row = Vec::with_capacity(self.attributes.len());
+        if let Some(fixed) = self.fixed.as_ref().filter(|_| !head.has(HEAP_HASNULL)) {
+            let columns = tuple.get(usize::from(head.t_hoff)..)?;
+            return fixed.iter().map(|place| Some(Value::Plain(columns.get(place.clone())?))).collect();
+        }
+        let mut row = Values::new();
         let columns = tuple.get(usize::from(head.t_hoff)..)?;
         let mut at = 0;
         for (number, (attlen, attalign)) in self.attributes.iter().enumerate() {
@@ -88,26 +116,27 @@ impl Layout {
     }
 
     /// The same columns in an entry.
-    fn of_entry<'t>(&self, values: &[Value<'t>]) -> Option<Vec<Value<'t>>> {
-        let wanted = values.iter().zip(&self.wanted).filter(|(_, wanted)| wanted.is_some());
-        wanted.map(|(value, _)| (!matches!(value, Value::Toasted(_))).then_some(*value)).collect()
+    fn of_entry<'k, 't>(&self, values: &'k [Value<'t>]) -> impl Iterator<Item = &'k Value<'t>> {
+        values.iter().zip(&self.wanted).filter(|(_, wanted)| wanted.is_some()).map(|(value, _)| value)
     }
 }
 
-/// 14 bits that are never 0.
-fn sum(values: &[Value]) -> u16 {
+/// 13 bits that are never 0.
+fn sum<'a>(values: impl IntoIterator<Item = &'a Value<'a>>) -> u16 {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    let mut add = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     for value in values {
         match value {
             Value::Null => add(0),
             Value::Plain(bytes) | Value::Toasted(bytes) => {
-                bytes.iter().for_each(|byte| add(*byte));
-                add(1);
+                let (words, rest) = bytes.as_chunks::<8>();
+                words.iter().for_each(|word| add(u64::from_le_bytes(*word)));
+                add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+                add(bytes.len() as u64 + 1);
             }
         }
     }
-    ((hash >> 32 ^ hash) as u16 & SUM).max(1)
+    ((hash >> 48) as u16 & SUM).max(1)
 }
 
 /// The versions of a row that one address stands for.
@@ -116,33 +145,31 @@ fn chain<'p>(
     (block, items): (BlockNumber, &[ItemId]),
     start: u16,
     abi: Abi,
-) -> Vec<(HeapTupleHeader, &'p [u8])> {
+) -> impl Iterator<Item = (HeapTupleHeader, &'p [u8])> {
     let item = |offset: u16| items.get(usize::from(offset).checked_sub(1)?);
-    let mut members: Vec<(HeapTupleHeader, &[u8])> = Vec::new();
     let mut next = match item(start) {
-        Some(id) if id.lp_flags == LpFlags::Redirect => id.lp_off,
-        _ => start,
+        Some(id) if id.lp_flags == LpFlags::Redirect => Some(id.lp_off),
+        _ => Some(start),
     };
-    // Longer than the page has items only if it is a circle.
-    while members.len() < items.len() {
-        let Some(id) = item(next).filter(|id| id.lp_flags == LpFlags::Normal) else { break };
+    let mut before: Option<HeapTupleHeader> = None;
+    let members = std::iter::from_fn(move || {
+        let id = item(next?).filter(|id| id.lp_flags == LpFlags::Normal)?;
         let bytes = page.get(id.bytes()).unwrap_or_default();
-        let Ok(head) = HeapTupleHeader::read(&mut Reader::quick(bytes, abi)) else { break };
-        let follows = members.last().is_none_or(|(before, _)| {
+        let head = HeapTupleHeader::of(bytes, abi)?;
+        let follows = before.is_none_or(|before| {
             let same = before.has(HEAP_XMAX_IS_MULTI) || before.t_xmax == head.t_xmin;
             same && head.t_infomask2 & HEAP_ONLY_TUPLE != 0
         });
         if !follows {
-            break;
+            return None;
         }
-        members.push((head, bytes));
         let goes_on = head.t_infomask2 & HEAP_HOT_UPDATED != 0 && head.t_ctid.block == block;
-        if !goes_on {
-            break;
-        }
-        next = head.t_ctid.offset;
-    }
-    members
+        next = goes_on.then_some(head.t_ctid.offset);
+        before = Some(head);
+        Some((head, bytes))
+    });
+    // Longer than the page has items only if it is a circle.
+    members.take(items.len())
 }
 
 /// Who sees a row.
@@ -185,8 +212,10 @@ pub(super) struct Rows<'h> {
     layout: Option<Layout>,
     visibility: Visibility<'h>,
     abi: Abi,
+    crew: &'h Crew,
     pub(super) items: HeapItems,
-    rows: Vec<u16>,
+    /// Several threads note entries at the same time.
+    rows: Vec<AtomicU16>,
 }
 
 impl<'h> Rows<'h> {
@@ -194,48 +223,75 @@ impl<'h> Rows<'h> {
         (heap, table): (&'h Fork, String),
         layout: Option<Layout>,
         visibility: Visibility<'h>,
-        abi: Abi,
+        (abi, crew): (Abi, &'h Crew),
     ) -> Rows<'h> {
-        let (items, rows) = window(heap, 0, layout.as_ref(), &visibility, abi);
-        Rows { heap, table, layout, visibility, abi, items, rows }
+        let (items, rows) = window(heap, 0, layout.as_ref(), &visibility, (abi, crew));
+        Rows { heap, table, layout, visibility, abi, crew, items, rows }
     }
 
     /// Goes on to the next window, if there is one.
     pub(super) fn advance(&mut self) -> bool {
         let Some(first) = self.items.next() else { return false };
-        (self.items, self.rows) = window(self.heap, first, self.layout.as_ref(), &self.visibility, self.abi);
+        let next = window(self.heap, first, self.layout.as_ref(), &self.visibility, (self.abi, self.crew));
+        (self.items, self.rows) = next;
         true
     }
 
-    /// Notes an entry; false: there was one before.
-    pub(super) fn is_first(&mut self, tid: ItemPointer) -> bool {
-        let Some(row) = self.items.slot(tid).and_then(|slot| self.rows.get_mut(slot)) else { return true };
-        let seen = *row & SEEN != 0;
-        *row |= SEEN;
-        !seen
+    fn row(&self, tid: ItemPointer) -> Option<&AtomicU16> {
+        self.rows.get(self.items.slot(tid)?)
     }
 
-    /// The columns of an entry that its row has too.
-    pub(super) fn of_entry<'t>(&self, values: &[Value<'t>]) -> Option<Vec<Value<'t>>> {
-        self.layout.as_ref()?.of_entry(values)
-    }
-
-    /// What the row has instead, if it certainly has something else.
-    pub(super) fn differs(&self, tid: ItemPointer, entry: &[Value]) -> Option<Vec<String>> {
-        let row = self.items.slot(tid).and_then(|slot| self.rows.get(slot))? & SUM;
-        if row == 0 || row == sum(entry) {
-            return None;
+    /// Notes an entry; false: there was one before. Which of the two came first depends on the threads.
+    #[inline]
+    pub(super) fn is_first(&self, tid: ItemPointer) -> bool {
+        let Some(row) = self.row(tid) else { return true };
+        let is_first = row.fetch_or(SEEN, Relaxed) & SEEN == 0;
+        if !is_first {
+            row.fetch_or(TWICE, Relaxed);
         }
+        is_first
+    }
+
+    /// Does any row have several entries?
+    pub(super) fn has_twice(&self) -> bool {
+        self.rows.iter().any(|row| row.load(Relaxed) & TWICE != 0)
+    }
+
+    /// When all entries are noted and are gone through again: is this another one of a row that has several?
+    pub(super) fn is_another(&self, tid: ItemPointer) -> bool {
+        let Some(row) = self.row(tid).filter(|row| row.load(Relaxed) & TWICE != 0) else { return false };
+        row.fetch_and(!SEEN, Relaxed) & SEEN == 0
+    }
+
+    /// The sum over the columns of an entry that its row has too, if they can be compared.
+    #[inline]
+    pub(super) fn sum(&self, key: &[Value]) -> Option<u16> {
         let layout = self.layout.as_ref()?;
+        let known = layout.of_entry(key).all(|value| !matches!(value, Value::Toasted(_)));
+        known.then(|| sum(layout.of_entry(key)))
+    }
+
+    /// May the row of an entry with this sum have another key?
+    #[inline]
+    pub(super) fn may_differ(&self, tid: ItemPointer, sum: u16) -> bool {
+        self.row(tid).is_some_and(|row| ![0, sum].contains(&(row.load(Relaxed) & SUM)))
+    }
+
+    /// The key of an entry and what the row has instead, if it certainly has something else.
+    #[cold]
+    pub(super) fn differs(&self, tid: ItemPointer, key: &[Value]) -> Option<[Vec<String>; 2]> {
+        let layout = self.layout.as_ref()?;
+        let entry: Values = layout.of_entry(key).copied().collect();
         let mut page = vec![0; self.heap.page_size()];
         self.heap.read(tid.block, &mut page).ok()?;
         let header = PageHeaderData::read(&page, self.abi).ok()?;
         let items: Vec<ItemId> = line_pointers(&page, &header, self.abi).map(|(_, id)| id).collect();
         let members = chain(&page, (tid.block, &items), tid.offset, self.abi);
         let keys: Option<Vec<_>> =
-            members.iter().map(|(head, bytes)| layout.of_row(head, bytes, self.abi)).collect();
-        let keys = keys.filter(|keys| keys.iter().all(|key| key != entry))?;
-        keys.first().map(|key| key.iter().map(text).collect())
+            members.map(|(head, bytes)| layout.of_row(&head, bytes, self.abi)).collect();
+        let keys = keys.filter(|keys| keys.iter().all(|key| key.as_slice() != entry.as_slice()))?;
+        let texts = |values: &[Value]| values.iter().map(text).collect();
+        keys.first().map(|key| [texts(&entry), texts(key)])
     }
 
     /// Rows that everyone sees and that no entry points to.
@@ -244,12 +300,13 @@ impl<'h> Rows<'h> {
         let all = blocks.flat_map(|block| {
             (1..=self.items.items(block).unwrap_or(0)).map(move |offset| ItemPointer { block, offset })
         });
-        all.zip(&self.rows).filter(|(_, row)| **row & (LIVE | SEEN) == LIVE).map(|(tid, _)| tid)
+        let is_unseen = |row: &AtomicU16| row.load(Relaxed) & (LIVE | SEEN | TWICE) == LIVE;
+        all.zip(&self.rows).filter(move |(_, row)| is_unseen(row)).map(|(tid, _)| tid)
     }
 }
 
 /// For people: bytes in hexadecimal.
-pub(super) fn text(value: &Value) -> String {
+fn text(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Plain(bytes) | Value::Toasted(bytes) => hex::encode(bytes),
@@ -261,25 +318,23 @@ fn window(
     first: BlockNumber,
     layout: Option<&Layout>,
     visibility: &Visibility,
-    abi: Abi,
-) -> (HeapItems, Vec<u16>) {
-    let mut rows = Vec::new();
-    let items = HeapItems::read_with(heap, first, abi, 2, |block, page, header| {
-        let ids: Vec<ItemId> = line_pointers(page, header, abi).map(|(_, id)| id).collect();
+    (abi, crew): (Abi, &Crew),
+) -> (HeapItems, Vec<AtomicU16>) {
+    HeapItems::read_with(heap, first, (abi, crew), |block, page, header, rows| {
+        let ids: SmallVec<[ItemId; 128]> = line_pointers(page, header, abi).map(|(_, id)| id).collect();
         for (number, id) in ids.iter().enumerate() {
-            let offset = number as u16 + 1;
-            let members = chain(page, (block, &ids), offset, abi);
-            let is_heap_only = |(head, _): &(HeapTupleHeader, &[u8])| head.t_infomask2 & HEAP_ONLY_TUPLE != 0;
-            if id.lp_flags == LpFlags::Normal && members.first().is_some_and(is_heap_only) {
-                rows.push(0);
+            let mut members = chain(page, (block, &ids), number as u16 + 1, abi);
+            let start = members.next();
+            let is_heap_only = |(head, _): &(HeapTupleHeader, _)| head.t_infomask2 & HEAP_ONLY_TUPLE != 0;
+            if id.lp_flags == LpFlags::Normal && start.as_ref().is_some_and(is_heap_only) {
+                rows.push(AtomicU16::new(0));
                 continue;
             }
-            let live = members.iter().any(|(head, _)| visibility.is_live(head));
             let key = layout
-                .zip(members.first())
-                .and_then(|(layout, (head, bytes))| Some(sum(&layout.of_row(head, bytes, abi)?)));
-            rows.push(if live { LIVE } else { 0 } | key.unwrap_or(0));
+                .zip(start)
+                .and_then(|(layout, (head, bytes))| Some(sum(layout.of_row(&head, bytes, abi)?.iter())));
+            let live = start.into_iter().chain(members).any(|(head, _)| visibility.is_live(&head));
+            rows.push(AtomicU16::new(if live { LIVE } else { 0 } | key.unwrap_or(0)));
         }
-    });
-    (items, rows)
+    })
 }

@@ -1,11 +1,13 @@
 //! Entries of the leaf pages against the rows of the table.
 
+use super::items::{Found, Items, Ranked};
 use super::page::{BtPage, BtTuple};
-use super::rows::{Layout, Rows, Visibility, text};
-use super::{Examined, Spot, Tree};
+use super::rows::{Layout, Rows, Visibility};
+use super::{Examined, Tree};
+use crate::check::structure::{Spot, place};
 use crate::finding::{Finding, btr};
 use crate::format::page::btree::BTreeTuple;
-use crate::pg::ItemPointer;
+use crate::pg::{ItemPointer, Lsn};
 use crate::scan::fork::Fork;
 use crate::scan::heap_items::HeapItem;
 
@@ -16,60 +18,76 @@ pub(super) fn rows<'a>(examined: &Examined<'a>, heap: &'a Fork) -> Option<Rows<'
     let cluster = examined.cluster;
     let visibility = Visibility { lookup: cluster.lookup, control: cluster.control };
     let name = table.class.relname.clone();
-    Some(Rows::read((heap, name), Layout::of(index, table), visibility, cluster.abi))
+    Some(Rows::read(
+        (heap, name),
+        Layout::of(index, table, cluster.abi),
+        visibility,
+        (cluster.abi, &cluster.crew),
+    ))
 }
 
-impl Tree<'_, '_, '_> {
-    /// Compares the entries of a leaf page with the window of the table.
-    pub(super) fn entries(&mut self, page: &BtPage) {
-        let Some(mut rows) = self.rows.take() else { return };
-        let columns = self.columns.clone().filter(|columns| columns.are_known());
-        for offset in page.first_data()..=page.items() {
-            let Some(tuple) = page.sound(offset) else { continue };
-            if matches!(tuple.kind, BTreeTuple::Pivot { .. }) {
-                continue;
-            }
-            let values = columns.as_ref().and_then(|columns| columns.values(&tuple, columns.natts));
-            let key = values.and_then(|values| rows.of_entry(&values));
-            for tid in tuple.tids(self.abi) {
-                let what = rows.items.get(tid);
-                let why = match what {
-                    HeapItem::Outside | HeapItem::Unreadable => continue,
-                    HeapItem::Normal | HeapItem::Redirect | HeapItem::Dead => {
-                        if !rows.is_first(tid) {
-                            self.twice(page, offset, tid, &rows);
-                        } else if let Some(key) = &key
-                            && let Some(row) = rows.differs(tid, key)
-                        {
-                            let entry: Vec<_> = key.iter().map(text).collect();
-                            self.key_differs(page, offset, tid, &rows, (entry.join(" "), row.join(" ")));
-                        }
-                        continue;
+impl Items<'_> {
+    /// Compares an entry with the rows that it points to.
+    #[inline]
+    pub(super) fn entry(
+        &self,
+        page: &BtPage,
+        (offset, tuple): (u16, &BtTuple),
+        item: Option<&Ranked>,
+        rows: &Rows,
+        found: &mut Found,
+    ) {
+        if matches!(tuple.kind, BTreeTuple::Pivot { .. }) {
+            return;
+        }
+        let sum = item.and_then(|item| rows.sum(&item.key));
+        for tid in tuple.tids(self.abi) {
+            let what = rows.items.get(tid);
+            let why = match what {
+                HeapItem::Outside | HeapItem::Unreadable => continue,
+                HeapItem::Normal | HeapItem::Redirect | HeapItem::Dead => {
+                    // Those that come twice are told when all are known.
+                    if rows.is_first(tid)
+                        && sum.is_some_and(|sum| rows.may_differ(tid, sum))
+                        && let Some([entry, row]) = item.and_then(|item| rows.differs(tid, &item.key))
+                    {
+                        let keys = (entry.join(" "), row.join(" "));
+                        self.key_differs(page, (offset, tid), rows, keys, found);
                     }
-                    HeapItem::Unused => "an unused line pointer",
-                    HeapItem::HeapOnly => "a heap-only tuple",
-                    HeapItem::PastItems => "an item that is not there",
-                    HeapItem::NewPage => "a page that was never used",
-                    HeapItem::PastEnd => "a block behind the end",
-                };
-                self.no_row(page, offset, &tuple, tid, (why, &rows));
+                    continue;
+                }
+                HeapItem::Unused => "an unused line pointer",
+                HeapItem::HeapOnly => "a heap-only tuple",
+                HeapItem::PastItems => "an item that is not there",
+                HeapItem::NewPage => "a page that was never used",
+                HeapItem::PastEnd => "a block behind the end",
+            };
+            self.no_row(page, (offset, tuple), tid, (why, rows), found);
+        }
+    }
+
+    /// The entries of a leaf page for rows that have another one before it.
+    fn twice(&self, page: &BtPage, rows: &Rows) -> Found {
+        let mut found = Found { findings: Vec::new(), whole: true };
+        for offset in page.first_data()..=page.items() {
+            let tuple = page.sound(offset).filter(|tuple| !matches!(tuple.kind, BTreeTuple::Pivot { .. }));
+            for tid in tuple.iter().flat_map(|tuple| tuple.tids(self.abi)) {
+                if rows.is_another(tid) {
+                    self.another(page, offset, tid, rows, &mut found);
+                }
             }
         }
-        self.rows = Some(rows);
+        found
     }
 
-    fn push_entry(&mut self, finding: Finding, page: &BtPage) {
-        // The table's page is of the same moment, or it would not be compared.
-        self.push(finding, &[page.header.pd_lsn; 2]);
-    }
-
+    #[cold]
     fn no_row(
-        &mut self,
+        &self,
         page: &BtPage,
-        offset: u16,
-        tuple: &BtTuple,
+        (offset, tuple): (u16, &BtTuple),
         tid: ItemPointer,
         (why, rows): (&str, &Rows),
+        found: &mut Found,
     ) {
         let spot = Spot::item(page.block, offset);
         let text = format!(
@@ -80,26 +98,28 @@ impl Tree<'_, '_, '_> {
             .finding(btr::NO_ROW, spot, text)
             .measured("entry", hex::encode(tuple.bytes))
             .measured("blocks of the table", rows.heap.blocks());
-        self.push_entry(finding, page);
+        found.push(finding, &of_one_moment(page));
     }
 
-    fn twice(&mut self, page: &BtPage, offset: u16, tid: ItemPointer, rows: &Rows) {
+    #[cold]
+    fn another(&self, page: &BtPage, offset: u16, tid: ItemPointer, rows: &Rows, found: &mut Found) {
         let spot = Spot::item(page.block, offset);
         let text = format!(
             "row {tid} of table \"{}\" is indexed twice in index \"{}\", the second time at {spot}",
             rows.table, self.title
         );
         let finding = self.finding(btr::TWICE, spot, text);
-        self.push_entry(finding, page);
+        found.push(finding, &of_one_moment(page));
     }
 
+    #[cold]
     fn key_differs(
-        &mut self,
+        &self,
         page: &BtPage,
-        offset: u16,
-        tid: ItemPointer,
+        (offset, tid): (u16, ItemPointer),
         rows: &Rows,
         (entry, row): (String, String),
+        found: &mut Found,
     ) {
         let spot = Spot::item(page.block, offset);
         let text = format!(
@@ -111,24 +131,44 @@ impl Tree<'_, '_, '_> {
             .finding(btr::KEY_DIFFERS, spot, text)
             .differs("key of the entry", entry, row)
             .measured("page of the row", format!("{}, byte {at}", path.display()));
-        self.push_entry(finding, page);
+        found.push(finding, &of_one_moment(page));
     }
+}
 
+/// The table's page is of the same moment, or it would not be compared.
+fn of_one_moment(page: &BtPage) -> [Lsn; 2] {
+    [page.header.pd_lsn; 2]
+}
+
+impl Tree<'_, '_, '_> {
     /// Ends with the first window of the table, and compares the others with all leaf pages once more.
     pub(super) fn table(&mut self) {
+        self.end_of_window();
+        while self.items.rows.as_mut().is_some_and(Rows::advance) {
+            self.leaves(|items, page, rows| items.entries(page, rows));
+            self.end_of_window();
+        }
+    }
+
+    fn end_of_window(&mut self) {
+        if self.items.rows.as_ref().is_some_and(Rows::has_twice) {
+            self.leaves(|items, page, rows| items.twice(page, rows));
+        }
         self.unseen();
-        while self.rows.as_mut().is_some_and(Rows::advance) {
-            for block in 1..self.pages.blocks() {
-                if self.visited.has(block)
-                    && let Ok(page) = self.pages.read(block)
-                    && page.is_leaf()
-                    && !page.is_deleted()
-                    && !page.is_half_dead()
-                {
-                    self.entries(&page);
-                }
+    }
+
+    /// Goes through the leaf pages once more.
+    fn leaves(&mut self, examine: impl Fn(&Items, &BtPage, &Rows) -> Found) {
+        for block in 1..self.pages.blocks() {
+            if self.visited.has(block)
+                && let Ok(page) = self.pages.read(block)
+                && page.is_leaf()
+                && !page.is_deleted()
+                && !page.is_half_dead()
+            {
+                let found = self.items.rows.as_ref().map(|rows| examine(&self.items, &page, rows));
+                found.into_iter().for_each(|found| self.take(found));
             }
-            self.unseen();
         }
     }
 
@@ -142,15 +182,14 @@ impl Tree<'_, '_, '_> {
         if !all || !self.whole {
             return;
         }
-        let Some(rows) = self.rows.take() else { return };
+        let Some(rows) = &self.items.rows else { return };
         for tid in rows.unseen() {
             let text = format!(
                 "heap tuple {tid} from table \"{}\" lacks matching index tuple within index \"{}\"",
-                rows.table, self.title
+                rows.table, self.items.title
             );
-            let place = self.examined.place(rows.heap, tid.block);
+            let place = place(rows.heap, tid.block);
             self.examined.push(Finding::new(btr::LACKS_ENTRY, place, text), true);
         }
-        self.rows = Some(rows);
     }
 }

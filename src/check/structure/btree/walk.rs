@@ -82,7 +82,7 @@ impl Tree<'_, '_, '_> {
             let (block, level) = (page.block, meta.btm_fastlevel);
             let text = format!(
                 "root page {block} of index \"{}\" has level {}, expected {level}",
-                self.title, page.opaque.btpo_level
+                self.items.title, page.opaque.btpo_level
             );
             let finding = self.finding(btr::META, Spot::block(super::BTREE_METAPAGE), text);
             self.push(finding, &[self.meta_lsn, page.header.pd_lsn]);
@@ -108,7 +108,7 @@ impl Tree<'_, '_, '_> {
                 return;
             }
             let mut lsns = vec![edge.lsn, edge.parent_lsn, parent_lsn];
-            let title = self.title.clone();
+            let title = self.items.title.clone();
             if next == P_NONE {
                 let target = target.unwrap_or(P_NONE);
                 let text = format!(
@@ -201,7 +201,7 @@ impl Tree<'_, '_, '_> {
             self.whole = false;
             let text = format!(
                 "block {block} of index \"{}\" was reached before, now from block {}",
-                self.title, way.from
+                self.items.title, way.from
             );
             let finding = self.finding(btr::DOWNLINK, Spot::block(way.from), text);
             return self.push(finding, &[Lsn(u64::MAX); 2]);
@@ -216,7 +216,7 @@ impl Tree<'_, '_, '_> {
             self.whole = false;
             let text = format!(
                 "downlink to deleted page found in index \"{}\": parent block {}, child block {block}",
-                self.title, way.from
+                self.items.title, way.from
             );
             let finding = self.finding(btr::DOWNLINK, Spot::block(way.from), text);
             return self.push(finding, &lsns);
@@ -225,7 +225,7 @@ impl Tree<'_, '_, '_> {
         if sound && page.opaque.btpo_level != level {
             let text = format!(
                 "downlink points to block in index \"{}\" whose level is not one level down: block {block}",
-                self.title
+                self.items.title
             );
             let finding = self.finding(btr::DOWNLINK, Spot::block(way.from), text).differs(
                 "btpo_level",
@@ -243,7 +243,7 @@ impl Tree<'_, '_, '_> {
             self.root(&page);
         }
         self.high_key(&page, way);
-        let last = if page.is_half_dead() { None } else { self.items(&page, way) };
+        let last = if page.is_half_dead() { None } else { self.order(&page, way) };
         let edge = Edge {
             block,
             next: page.opaque.btpo_next,
@@ -260,9 +260,8 @@ impl Tree<'_, '_, '_> {
         }
         if level > 0 {
             self.children(&page, way);
-        } else {
-            self.entries(&page);
         }
+        self.examine(page);
     }
 
     fn children(&mut self, page: &BtPage, way: &Way) {
@@ -295,7 +294,7 @@ impl Tree<'_, '_, '_> {
         if page.opaque.has(BTP_ROOT) || page.has_incomplete_split() {
             return;
         }
-        let text = format!("block {} is not true root in index \"{}\"", page.block, self.title);
+        let text = format!("block {} is not true root in index \"{}\"", page.block, self.items.title);
         let finding = self
             .finding(btr::PAGE, Spot::block(page.block), text)
             .measured("btpo_flags", format!("0x{:04X}", page.opaque.btpo_flags));
@@ -310,7 +309,7 @@ impl Tree<'_, '_, '_> {
         if self.edge(way.level).is_none() && prev != block && self.only_dying(page, &mut seen) {
             return;
         }
-        let title = &self.title;
+        let title = &self.items.title;
         let (text, left, lsns) = match self.edge(way.level) {
             _ if prev == block => {
                 (format!("circular link chain found in block {block} of index \"{title}\""), None, vec![lsn])
@@ -354,7 +353,7 @@ impl Tree<'_, '_, '_> {
     fn interrupted(&mut self, what: &str, page: &BtPage) {
         let text = format!(
             "interrupted page {what} in index \"{}\": block {} has no downlink",
-            self.title, page.block
+            self.items.title, page.block
         );
         let finding = self.finding(btr::INTERRUPTED, Spot::block(page.block), text);
         self.push(finding, &[page.header.pd_lsn]);
@@ -365,7 +364,7 @@ impl Tree<'_, '_, '_> {
         if page.has_incomplete_split() || page.is_half_dead() || page.opaque.is_rightmost() {
             return;
         }
-        let (title, block) = (&self.title, page.block);
+        let (title, block) = (&self.items.title, page.block);
         let (text, bound) = match &way.upper {
             Upper::Unknown => return,
             Upper::Infinity(bound) => (
@@ -378,7 +377,7 @@ impl Tree<'_, '_, '_> {
                 // A damaged one is told with the other items.
                 let Some(high) = page.high_key() else { return };
                 // The block is a downlink above and something else below; so is up to version 3 the item number.
-                let from = if self.heapkeyspace { 4 } else { 6 };
+                let from = if self.items.heapkeyspace { 4 } else { 6 };
                 if high.bytes.get(from..) == bound.tuple.get(from..) {
                     return;
                 }

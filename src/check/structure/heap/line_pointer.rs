@@ -21,12 +21,16 @@ use crate::pg::Major;
 pub(super) struct Occupied {
     /// One bit for each place where a tuple can start.
     bits: Vec<u64>,
-    unit: usize,
+    /// Of MAXALIGN, as a number of bits.
+    shift: u32,
 }
 
 impl Occupied {
     pub(super) fn new(page_size: usize, abi: Abi) -> Occupied {
-        Occupied { bits: vec![0; page_size.div_ceil(64 * abi.align8) + 1], unit: abi.align8 }
+        Occupied {
+            bits: vec![0; page_size.div_ceil(64 * abi.align8) + 1],
+            shift: abi.align8.trailing_zeros(),
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -36,7 +40,8 @@ impl Occupied {
     /// Takes a range; `false`: a part of it is taken.
     #[inline]
     fn take(&mut self, start: usize, end: usize) -> bool {
-        let (mut at, end) = (start / self.unit, end.div_ceil(self.unit));
+        let unit = 1 << self.shift;
+        let (mut at, end) = (start >> self.shift, (end + unit - 1) >> self.shift);
         let mut free = true;
         while at < end {
             let (word, first) = (at / 64, at % 64);
@@ -69,8 +74,8 @@ impl HeapCheck<'_, '_> {
             }
             return None;
         }
-        let least = SIZE_OF_HEAP_TUPLE_HEADER.next_multiple_of(self.abi.align8);
-        let words = if !off.is_multiple_of(self.abi.align8) {
+        let least = self.abi.max_align(SIZE_OF_HEAP_TUPLE_HEADER);
+        let words = if !self.abi.is_max_aligned(off) {
             format!("line pointer to page offset {off} is not maximally aligned")
         } else if len < least {
             format!("line pointer length {len} is less than the minimum tuple header size {least}")
@@ -125,7 +130,7 @@ impl HeapCheck<'_, '_> {
         let (off, len) = (usize::from(id.lp_off), usize::from(id.lp_len));
         // One that died in its place keeps it until the page is pruned.
         let within = off >= usize::from(header.pd_upper) && off + len <= usize::from(header.pd_special);
-        if id.lp_flags == LpFlags::Dead && within && len > 0 && off.is_multiple_of(self.abi.align8) {
+        if id.lp_flags == LpFlags::Dead && within && len > 0 && self.abi.is_max_aligned(off) {
             return;
         }
         let words = if off + len > page_size {

@@ -63,8 +63,7 @@ impl HeapCheck<'_, '_> {
         self.ctid(offset, header);
         let hoff = usize::from(header.t_hoff);
         let oid = if header.has_oid(self.major) { 4 } else { 0 };
-        let begins =
-            (SIZE_OF_HEAP_TUPLE_HEADER + header.bitmap_len() + oid).next_multiple_of(self.abi.align8);
+        let begins = self.abi.max_align(SIZE_OF_HEAP_TUPLE_HEADER + header.bitmap_len() + oid);
         if hoff == begins && hoff <= length {
             return true;
         }

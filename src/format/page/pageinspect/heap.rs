@@ -6,7 +6,7 @@ use crate::format::page::heap_tuple::{
 };
 use crate::format::page::items::{ItemId, LpFlags, line_pointers};
 use crate::format::page::{PageKind, fsm, heap};
-use crate::format::reader::{Reader, u32_at};
+use crate::format::reader::u32_at;
 use crate::pg::Major;
 
 /// `MinHeapTupleSize`.
@@ -93,7 +93,7 @@ fn tuple(input: &PageInput, id: ItemId) -> Option<Row> {
         return None;
     }
     let bytes = input.page.get(id.bytes())?;
-    let tuple = HeapTupleHeader::read(&mut Reader::quick(bytes, input.abi)).ok()?;
+    let tuple = HeapTupleHeader::of(bytes, input.abi)?;
     let hoff = usize::from(tuple.t_hoff);
     let fits =
         (SIZE_OF_HEAP_TUPLE_HEADER..=bytes.len()).contains(&hoff) && hoff.is_multiple_of(input.abi.align8);
