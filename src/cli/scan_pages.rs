@@ -21,6 +21,7 @@ use crate::scan::cluster::{ClusterWalk, Target};
 use crate::scan::crew::Crew;
 use crate::scan::page_rules::{Cluster, Rules};
 use crate::scan::pages::{Item, PageTester, ScanOptions, scan_pages};
+use crate::scan::pg_wal::end_of_pg_wal;
 use crate::scan::slru_lookup::{Layouts, SlruLookup};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
@@ -242,7 +243,14 @@ impl Arguments {
             catalogs: &catalogs,
             settled,
             recovery_from: control.filter(|_| as_stopped).map(|control| control.check_point_copy.redo),
-            wal_end: control.filter(|_| settled).map(|control| control.check_point),
+            wal_end: control.filter(|_| as_stopped).and_then(|control| match control.db_state()? {
+                DbState::ShutDown => Some(control.check_point),
+                // A standby's WAL may also be in an archive.
+                DbState::InProduction | DbState::InCrashRecovery => {
+                    end_of_pg_wal(&directory, control, options.jobs)
+                }
+                _ => None,
+            }),
             in_cluster: cluster.is_some(),
         };
         let mut findings = Findings::keeping_all(self.common.all);

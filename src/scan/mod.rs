@@ -13,6 +13,7 @@ pub mod heap_items;
 pub mod metadata;
 pub mod page_rules;
 pub mod pages;
+pub mod pg_wal;
 pub mod slru;
 pub mod slru_lookup;
 pub mod timeline;

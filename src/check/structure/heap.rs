@@ -188,7 +188,7 @@ impl<'e, 'a> HeapCheck<'e, 'a> {
                 lsn(header.pd_lsn),
                 lsn(end)
             );
-            self.report_across(hea::LSN_FUTURE, Spot::block(self.block), &words);
+            self.report(hea::LSN_FUTURE, Spot::block(self.block), &words, None);
         }
         if let Some(bounds) = self.bounds.filter(Bounds::is_first_epoch)
             && u64::from(header.pd_prune_xid) >= bounds.limit

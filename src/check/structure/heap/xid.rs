@@ -62,14 +62,20 @@ impl Bounds {
     /// `settled`: counters are exact and all pages of one moment.
     pub fn new(control: &ControlFile, examined: &Examined, settled: bool) -> Bounds {
         let copy = &control.check_point_copy;
-        let wal = examined.cluster.wal_end.map_or(0, |end| end.0.saturating_sub(copy.redo.0));
+        let wal = examined.cluster.wal_end.map(|end| end.0.saturating_sub(copy.redo.0));
         let relation = examined.relation().filter(|_| settled).map(|relation| &relation.class);
         let next = copy.next_xid;
         let full = |xid| full_xid(xid, next);
-        let multis = if settled { 0 } else { wal / WAL_PER_MULTI + SLACK };
+        // Without an end of the WAL nobody knows how many there were.
+        let later = |size: u64, unknown: u64| match wal {
+            _ if settled => 0,
+            Some(wal) => wal / size + SLACK,
+            None => unknown,
+        };
+        let multis = later(WAL_PER_MULTI, 1 << 30);
         Bounds {
             next,
-            limit: if settled { next } else { next + wal / WAL_PER_XID + SLACK },
+            limit: next.saturating_add(later(WAL_PER_XID, u64::MAX)),
             oldest: full(copy.oldest_xid),
             relfrozen: relation.map(|class| class.relfrozenxid).filter(|xid| is_normal(*xid)).map(full),
             next_multi: copy.next_multi,
