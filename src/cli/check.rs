@@ -15,8 +15,8 @@ use crate::source::Error;
 ///
 /// Looks at everything that a start reads before the data: PG_VERSION, pg_control, permissions, required directories,
 /// tablespace links, database directories, prepared transactions, replication slots, backup_label and signal files,
-/// names and sizes in pg_wal and of relations, SLRUs. Findings have the server's words. Pages, the records of the WAL,
-/// the catalogs and the settings are not read.
+/// names and sizes in pg_wal and of relations, SLRUs, and the settings in postgresql.conf, postgresql.auto.conf and
+/// recovery.conf. Findings have the server's words. Pages, the records of the WAL and the catalogs are not read.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pgforensic check /var/lib/postgresql/data
@@ -26,6 +26,9 @@ pub(super) struct Arguments {
     /// A data directory
     #[arg(value_name = "PGDATA", env = "PGDATA")]
     path: PathBuf,
+    /// postgresql.conf, if it is not in the data directory
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -38,7 +41,7 @@ impl Arguments {
                 format!("\"{}\" is no directory: check wants a data directory", self.path.display());
             return Err(Failure::Usage(message));
         }
-        let examination = Examination::new(Cluster::scan(&self.path));
+        let examination = Examination::new(Cluster::scan(&self.path), self.config.as_deref());
         let mut findings = Findings::keeping_all(self.common.all);
         let mut coverage = Coverage::default();
         let outcomes = run_checks(&examination, self.common.all, &mut findings, &mut coverage);
@@ -80,7 +83,7 @@ fn verdict(examination: &Examination, outcomes: &[Outcome], findings: &Findings)
         None => "nothing wrong was found".to_owned(),
     };
     format!(
-        "{cluster}: {what}; examined: the files around the data ({} checks), not pages, WAL records, catalogs or settings",
+        "{cluster}: {what}; examined: the files around the data ({} checks), not pages, WAL records or catalogs",
         outcomes.len()
     )
 }

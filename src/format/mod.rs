@@ -17,6 +17,7 @@ pub mod reader;
 pub mod relmap;
 pub mod replslot;
 pub mod server_log;
+pub mod settings;
 pub mod slru;
 pub mod slru_page;
 pub mod timeline_history;

@@ -7,9 +7,12 @@ mod prepared;
 mod recovery_files;
 mod relation_files;
 mod relation_maps;
+mod settings;
 mod slots;
 mod tablespaces;
 mod wal_directory;
+
+use std::path::Path;
 
 use super::control::check_control_in_directory;
 use super::directory::check_cluster;
@@ -33,9 +36,9 @@ pub struct Examination {
 }
 
 impl Examination {
-    /// Gathers the facts.
-    pub fn new(cluster: Cluster) -> Examination {
-        let metadata = Metadata::scan(&cluster);
+    /// Gathers the facts. `config`: postgresql.conf, if it is not in the data directory.
+    pub fn new(cluster: Cluster, config: Option<&Path>) -> Examination {
+        let metadata = Metadata::scan(&cluster, config);
         Examination { slru: SlruCluster::new(cluster), metadata }
     }
 
@@ -74,6 +77,7 @@ pub static CHECKS: &[Check] = &[
     Check { name: "data directory", run: small_files },
     Check { name: "permissions", run: access::check },
     Check { name: "directories", run: directories::check },
+    Check { name: "settings", run: settings::check },
     Check { name: "recovery files", run: recovery_files::check },
     Check { name: "tablespaces", run: tablespaces::check },
     Check { name: "databases", run: databases::check },

@@ -26,6 +26,7 @@ macro_rules! codes {
 pub mod arc;
 pub mod blk;
 pub mod btr;
+pub mod cfg;
 pub mod ctl;
 pub mod dir;
 pub mod hea;
@@ -56,6 +57,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "ARC", title: "WAL segments and archives", codes: arc::ALL },
     Area { name: "BLK", title: "one block", codes: blk::ALL },
     Area { name: "BTR", title: "B-tree indexes", codes: btr::ALL },
+    Area { name: "CFG", title: "settings", codes: cfg::ALL },
     Area { name: "CTL", title: "pg_control", codes: ctl::ALL },
     Area { name: "DIR", title: "the data directory", codes: dir::ALL },
     Area { name: "HEA", title: "the inside of tables", codes: hea::ALL },

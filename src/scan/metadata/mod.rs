@@ -8,6 +8,7 @@ pub mod prepared;
 pub mod recovery_files;
 pub mod relation_files;
 pub mod relation_maps;
+pub mod settings;
 pub mod slots;
 pub mod tablespaces;
 pub mod wal_directory;
@@ -28,6 +29,7 @@ pub use prepared::PreparedFiles;
 pub use recovery_files::RecoveryFiles;
 pub use relation_files::RelationFiles;
 pub use relation_maps::RelationMap;
+pub use settings::Settings;
 pub use slots::Slots;
 pub use tablespaces::TablespaceLink;
 pub use wal_directory::WalDirectory;
@@ -53,6 +55,8 @@ pub struct Metadata {
     pub slots: Slots,
     /// Files that change what a start does.
     pub recovery: RecoveryFiles,
+    /// The settings of a start.
+    pub settings: Settings,
     /// `pg_wal`, by its names.
     pub wal: WalDirectory,
     /// Files of relations, by their names and sizes.
@@ -60,8 +64,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Looks at all of it.
-    pub fn scan(cluster: &Cluster) -> Metadata {
+    /// Looks at all of it. `config`: postgresql.conf, if it is not in the data directory.
+    pub fn scan(cluster: &Cluster, config: Option<&Path>) -> Metadata {
         let directory = &cluster.directory;
         let rules = Rules::new(Some(cluster), &Target::Cluster(directory.root().to_owned()));
         let (major, abi) = (rules.major, rules.abi);
@@ -75,6 +79,7 @@ impl Metadata {
             prepared: PreparedFiles::scan(directory, abi, major),
             slots: Slots::scan(directory, abi, major),
             recovery: RecoveryFiles::scan(directory),
+            settings: Settings::scan(directory, config, major),
             wal: WalDirectory::scan(directory),
             relations: RelationFiles::scan(directory, &rules),
             tablespaces,
