@@ -96,6 +96,11 @@ impl Judge<'_, '_> {
         self.findings.push(finding);
     }
 
+    /// The server's messages quote names from 17 on.
+    fn named(&self, name: &str) -> String {
+        if self.major >= Major::V17 { format!("\"{name}\"") } else { name.to_owned() }
+    }
+
     /// At the line that has the setting, if one has it.
     fn finding(&self, code: &'static Code, name: &str, headline: impl Into<String>) -> Finding {
         match self.settings.get(name) {
@@ -171,11 +176,8 @@ impl Judge<'_, '_> {
             (settings.value("archive_command").trim(), settings.value("archive_library"));
         if self.major >= Major::V15 && !library.is_empty() {
             if !command.is_empty() {
-                self.push(
-                    cfg::TWO_ARCHIVERS,
-                    "archive_library",
-                    "both archive_command and archive_library set",
-                );
+                let [first, second] = ["archive_command", "archive_library"].map(|name| self.named(name));
+                self.push(cfg::TWO_ARCHIVERS, "archive_library", format!("both {first} and {second} set"));
             }
             return;
         }
@@ -250,15 +252,17 @@ impl Judge<'_, '_> {
             // Without the main file nobody knows.
             (_, true) if settings.no_main_file && self.major >= Major::V12 => {}
             (true, true) if !connects => {
-                let headline = "specified neither primary_conninfo nor restore_command";
+                let [first, second] = ["primary_conninfo", "restore_command"].map(|name| self.named(name));
+                let headline = format!("specified neither {first} nor {second}");
                 self.push(cfg::STANDBY_WITHOUT_SOURCE, "restore_command", headline);
             }
             (false, true) => {
                 let headline = match self.major >= Major::V12 {
-                    true => "must specify restore_command when standby mode is not enabled",
-                    false => {
-                        "recovery command file \"recovery.conf\" must specify restore_command when standby mode is not enabled"
+                    true => {
+                        let name = self.named("restore_command");
+                        format!("must specify {name} when standby mode is not enabled")
                     }
+                    false => "recovery command file \"recovery.conf\" must specify restore_command when standby mode is not enabled".to_owned(),
                 };
                 self.push(cfg::NO_RESTORE_COMMAND, "restore_command", headline);
             }
