@@ -65,3 +65,22 @@ fn every_byte_of_a_real_page() {
     let severe = |finding: &&serde_json::Value| finding["severity"] != "note";
     assert_eq!(report["findings"].as_array().unwrap().iter().find(severe), None);
 }
+
+/// A header that people know: eight items of 40 bytes each.
+#[test]
+fn a_header_in_numbers() {
+    let mut page = hex::decode("1a0f000040ac6e5a000000003800c01e0020042047030000").unwrap();
+    for item in 1..=8_u32 {
+        let offset = 8192 - 40 * item;
+        page.extend((offset | 1 << 15 | 36 << 17).to_le_bytes());
+    }
+    assert_eq!(page.len(), 56);
+    page.resize(8192, 0);
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("16399"), page).unwrap();
+    let output = pgforensic(directory.path(), &["items", "16399", "0", "--function", "page_header"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "F1A/5A6EAC40\t0\t0\t56\t7872\t8192\t8192\t4\t839\n");
+    let output = pgforensic(directory.path(), &["items", "16399", "0", "--function", "heap_page_items"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 8);
+}

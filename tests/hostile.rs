@@ -137,6 +137,95 @@ fn mutated_clusters() {
     }
 }
 
+/// One block with all that is around it: itself, its catalogs, the WAL, copies of the directory. Damage accumulates.
+#[test]
+fn mutated_blocks_explained() {
+    let mut random = Random(0xB10C);
+    for major in [10, 14, 17, 19] {
+        let scratch = cluster(major);
+        let pgdata = scratch.path().join("cluster");
+        let copied = Command::new("cp").args(["-a", "cluster", "copy"]).current_dir(scratch.path()).status();
+        assert!(copied.unwrap().success());
+        let below = |directory: &str| files_below(&scratch.path().join(directory));
+        let databases = fs::read_dir(pgdata.join("base")).unwrap().flatten().map(|entry| entry.file_name());
+        let database = databases.filter_map(|name| name.to_str()?.parse::<u32>().ok()).next().unwrap();
+        let base = format!("base/{database}");
+        // The relations of the user, with their forks, and the catalogs by which they are read.
+        let relations: Vec<PathBuf> = below(&format!("cluster/{base}"))
+            .into_iter()
+            .filter(|file| {
+                let name = file.file_name().unwrap().to_string_lossy().into_owned();
+                let number = name.split(['_', '.']).next().unwrap().parse::<u32>();
+                number.is_ok_and(|number| number >= 16384 && fs::metadata(file).unwrap().len() > 0)
+            })
+            .collect();
+        assert!(relations.len() > 10, "{major}");
+        let mut around: Vec<PathBuf> =
+            ["1259", "1249", "2610", "2616", "1247"].map(|name| pgdata.join(&base).join(name)).to_vec();
+        around.push(pgdata.join(&base).join("pg_filenode.map"));
+        around.retain(|file| file.exists());
+        let copied = format!("copy/{base}");
+        for directory in ["cluster/pg_wal", "cluster/pg_xact", "cluster/pg_multixact", &copied, "copy/global"]
+        {
+            around.extend(below(directory));
+        }
+        for round in 0..40 {
+            let file = &relations[random.below(relations.len())];
+            let blocks = fs::metadata(file).unwrap().len().div_ceil(8192).max(1);
+            let block = random.below(blocks as usize);
+            mutate_block(file, block, &mut random);
+            for _ in 0..random.below(3) {
+                mutate_file(&around[random.below(around.len())], &mut random);
+            }
+            let path = file.strip_prefix(scratch.path()).unwrap().display().to_string();
+            let what = format!("{path} of {major}, block {block}, round {round}");
+            let block = block.to_string();
+            let image = format!("image{round}");
+            let common = ["scan-pages", &path, "--explain-block", &block];
+            let with = |more: &[&'static str]| [&common[..], more].concat();
+            survives(scratch.path(), &with(&["--backup", "copy"]), &what);
+            survives(
+                scratch.path(),
+                &with(&["--wal", "copy/pg_wal", "--backup", "copy", "--format", "json", "--all"]),
+                &what,
+            );
+            survives(scratch.path(), &[&common[..], &["--save-image", &image]].concat(), &what);
+            for function in ["gist_page_items", "brin_page_items", "bt_page_items"] {
+                survives_or_refuses(scratch.path(), &["items", &path, "--function", function], &what);
+            }
+        }
+    }
+}
+
+/// Spoils one page of a file: its header, its line pointers, its special space, or anything.
+fn mutate_block(file: &Path, block: usize, random: &mut Random) {
+    let mut bytes = fs::read(file).unwrap();
+    let end = bytes.len().min(8192 * (block + 1));
+    let Some(page) = bytes.get_mut(8192 * block..end).filter(|page| page.len() > 64) else { return };
+    for _ in 0..=random.below(4) {
+        let at = match random.below(4) {
+            0 => random.below(24),
+            1 => 24 + random.below(40),
+            2 => page.len() - 1 - random.below(40),
+            _ => random.below(page.len()),
+        };
+        match random.below(4) {
+            0 => page[at] ^= 1 << random.below(8),
+            1 => page[at] = random.next() as u8,
+            2 => page[at] = [0, 0xFF, 0x7F, 0x80][random.below(4)],
+            _ => {
+                let to = page.len().min(at + random.below(300));
+                page[at..to].fill([0, 0xFF][random.below(2)]);
+            }
+        }
+    }
+    // Now and then the file ends in the block.
+    if random.below(12) == 0 {
+        bytes.truncate(8192 * block + random.below(8192));
+    }
+    fs::write(file, bytes).unwrap();
+}
+
 /// The small files around the data.
 #[test]
 fn mutated_metadata() {

@@ -6,11 +6,14 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::pages::{every_page, kind, tiles};
 use common::{MAJORS, Random, cluster};
+use pgforensic::format::catalog::PgAttribute;
 use pgforensic::format::page::explain::explain_page;
 use pgforensic::format::page::pageinspect::{FUNCTIONS, PageInput};
+use pgforensic::format::pg_type::{IndexColumn, IndexColumns, PgType, Types};
 use pgforensic::format::reader::Abi;
 use pgforensic::pg::Major;
 
@@ -62,6 +65,54 @@ fn mutate(page: &mut [u8], random: &mut Random) {
     }
 }
 
+/// An index of every kind of column: what its pages hold is something else.
+fn any_index() -> IndexColumns {
+    let mut types = Types::default();
+    // Name, length, alignment, type of type, output function, base type.
+    for (oid, typlen, typalign, typtype, typoutput, typbasetype) in [
+        (16, 1, b'c', b'b', 1243, 0),
+        (23, 4, b'i', b'b', 43, 0),
+        (25, -1, b'i', b'b', 47, 0),
+        (603, 32, b'd', b'b', 0, 0),
+        (1007, -1, b'i', b'b', 751, 0),
+        (3904, -1, b'i', b'r', 3835, 0),
+        (4600, -1, b'i', b'b', 0, 0),
+        (4601, -1, b'i', b'b', 0, 0),
+        // A domain of itself.
+        (9000, 4, b'i', b'd', 0, 9000),
+    ] {
+        let typname = oid.to_string();
+        types.add_type(PgType {
+            oid,
+            typname,
+            typlen,
+            typtype,
+            typdelim: b',',
+            typoutput,
+            typalign,
+            typbasetype,
+        });
+    }
+    let column = |(number, (atttypid, support)): (usize, (u32, u32))| {
+        let (attlen, attalign) = types.layout(atttypid).unwrap();
+        let attribute = PgAttribute {
+            attrelid: 1,
+            atttypid,
+            attlen,
+            attnum: number as i16 + 1,
+            attbyval: false,
+            attstorage: b'x',
+            attalign,
+            attisdropped: false,
+            attcollation: 0,
+        };
+        IndexColumn { name: Some(number.to_string()), attribute, support }
+    };
+    let kinds = [(23, 3383), (25, 4616), (603, 4105), (1007, 4591), (3904, 4105), (9000, 3383)];
+    let columns = kinds.into_iter().enumerate().map(column).collect();
+    IndexColumns { name: "any".to_owned(), columns, key_columns: 4, types }
+}
+
 #[test]
 fn changed_pages_never_cost_more_than_their_bytes() {
     let mut samples: BTreeMap<(String, u32), Vec<u8>> = BTreeMap::new();
@@ -74,6 +125,11 @@ fn changed_pages_never_cost_more_than_their_bytes() {
         });
     }
     let mut random = Random(0x5EED);
+    let wide = Arc::new(any_index());
+    // Fewer columns fit more often.
+    let mut narrow = any_index();
+    narrow.columns.truncate(1);
+    let narrow = Arc::new(narrow);
     for ((kind, number), sound) in &samples {
         for round in 0..1000 {
             let mut page = sound.clone();
@@ -98,7 +154,9 @@ fn changed_pages_never_cost_more_than_their_bytes() {
             assert!(covered.iter().all(|byte| *byte), "{kind} of {number}, round {round}");
             if round % 4 == 0 {
                 let relation = |_| Ok(page.to_vec());
-                let input = PageInput { page, block: round / 4 % 20, abi, major, relation: &relation };
+                let index = || Ok(Arc::clone(if round % 8 == 0 { &narrow } else { &wide }));
+                let block = round / 4 % 20;
+                let input = PageInput { page, block, abi, major, relation: &relation, index: &index };
                 for function in FUNCTIONS {
                     let rows = (function.rows)(&input).unwrap_or_default();
                     assert!(rows.len() <= page.len(), "{} of {kind}, round {round}", function.name);

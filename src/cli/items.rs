@@ -1,5 +1,8 @@
 //! `pgforensic items`: the rows of pageinspect's functions, as COPY writes them, without a server.
 
+mod index;
+
+use std::cell::OnceCell;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +29,8 @@ const NAMED: u64 = 20;
 #[command(after_help = "Examples:
   pgforensic items data/base/5/16384 7                              heap_page_items(get_raw_page('t', 7)), if it is a table
   pgforensic items data/base/5/16384 --function page_header         of every page
-  pgforensic items data --relation base/5/16390 0-9 --format json   one object a line")]
+  pgforensic items data --relation base/5/16390 0-9 --format json   one object a line
+  pgforensic items data --relation base/5/16391 --function gist_page_items --header")]
 pub(super) struct Arguments {
     /// A file of pages, or with --relation the data directory
     #[arg(value_name = "FILE|PGDATA")]
@@ -62,10 +66,13 @@ impl Arguments {
         // The file that was named and, where that is a fork's first one, all that follow.
         let first = segment.saturating_mul(per_file);
         let wanted = self.blocks.as_ref().map(|Blocks(range)| range.clone());
-        let several = wanted.as_ref().is_none_or(|range| range.start() < range.end());
-        let wanted = wanted.unwrap_or(first..=BlockNumber::MAX);
+        let function = self.function.as_deref().and_then(function);
+        let takes_range = function.is_some_and(|function| function.takes_range);
+        let several = !takes_range && wanted.as_ref().is_none_or(|range| range.start() < range.end());
+        // Functions that take a range refuse the meta page.
+        let wanted = wanted.unwrap_or(first.max(takes_range.into())..=BlockNumber::MAX);
         let mut printer = Printer {
-            function: self.function.as_deref().and_then(function),
+            function,
             major: rules.major,
             several,
             header: self.header,
@@ -85,6 +92,8 @@ impl Arguments {
             let count = file.read_full_at(&mut page, offset).map_err(|error| error.to_string())?;
             if count == page_size { Ok(page) } else { Err(format!("block {block} is not there")) }
         };
+        let known = OnceCell::new();
+        let index = || known.get_or_init(|| index::index_columns(&named, &rules)).clone();
         loop {
             let holder = block / per_file;
             if open.as_ref().is_none_or(|(number, ..)| *number != holder) {
@@ -114,7 +123,7 @@ impl Arguments {
             } else {
                 read += 1;
                 let (abi, major) = (rules.abi, rules.major);
-                let input = PageInput { page: &page, block, abi, major, relation: &relation };
+                let input = PageInput { page: &page, block, abi, major, relation: &relation, index: &index };
                 if let Err(message) = printer.page(&input)? {
                     problems.add(format!("block {block}: {message}"));
                 }

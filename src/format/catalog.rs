@@ -22,14 +22,14 @@ const NAME: usize = 64;
 /// `INDEX_MAX_KEYS`, and what a row of any build can hold.
 const MAX_VECTOR: u32 = 1600;
 
-fn name(reader: &mut Reader, field: &'static str) -> Result<String, Truncated> {
+pub(super) fn name(reader: &mut Reader, field: &'static str) -> Result<String, Truncated> {
     let bytes: [u8; NAME] = reader.array(field)?;
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME);
     Ok(String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned())
 }
 
 /// The oid of a row: its first column, or what the header of the tuple has (up to 11).
-fn row_oid(reader: &mut Reader, major: Major, of_header: Option<Oid>) -> Result<Oid, Truncated> {
+pub(super) fn row_oid(reader: &mut Reader, major: Major, of_header: Option<Oid>) -> Result<Oid, Truncated> {
     if major >= Major::V12 { reader.u32("oid") } else { Ok(of_header.unwrap_or(0)) }
 }
 

@@ -12,6 +12,7 @@ pub mod control;
 pub mod crc32c;
 pub mod datum;
 pub mod page;
+pub mod pg_type;
 pub mod postmaster_pid;
 pub mod reader;
 pub mod relmap;

@@ -5,6 +5,7 @@
 
 pub mod digits;
 pub mod directories;
+pub mod identifier;
 pub mod ids;
 pub mod lsn;
 pub mod mapped;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::catalog::{Catalogs, Database, Relation};
 use super::slru_lookup::{SlruLookup, is_normal};
 use crate::format::control::ControlFile;
-use crate::format::datum::{Column, columns, text};
+use crate::format::datum::{Column, Output, columns};
 use crate::format::page::header::SIZE_OF_PAGE_HEADER_DATA;
 use crate::format::page::heap_tuple::{
     HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI, HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID,
@@ -18,13 +18,20 @@ use crate::format::page::heap_tuple::{
 };
 use crate::format::page::items::{ItemId, LpFlags, line_pointers, test_items};
 use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
+use crate::format::pg_type::Types;
 use crate::format::reader::Abi;
 use crate::format::slru::XidStatus;
-use crate::pg::{BlockNumber, Major};
+use crate::pg::{BlockNumber, Major, Oid};
 
 /// `HEAP_ONLY_TUPLE` and `HEAP_HOT_UPDATED` in `t_infomask2`.
 const HEAP_ONLY_TUPLE: u16 = 0x8000;
 const HEAP_HOT_UPDATED: u16 = 0x4000;
+
+/// Types whose values are an oid.
+const OID: Oid = 26;
+const REGPROC: Oid = 24;
+const REGCLASS: Oid = 2205;
+const REGTYPE: Oid = 2206;
 
 /// What became of a transaction, and who says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,6 +330,7 @@ impl<'a> RowReader<'a> {
         let attributes = &table.attributes;
         let mut broken = usize::from(header.natts()) > attributes.len() && !attributes.is_empty();
         let mut values = Vec::new();
+        let output = Output { major: self.major, abi: self.abi, types: &Types::default() };
         for (index, column) in columns(tuple, header, attributes, self.abi).into_iter().enumerate() {
             let Some(attribute) = attributes.get(index) else { break };
             broken |= column == Column::Unreadable;
@@ -332,11 +340,18 @@ impl<'a> RowReader<'a> {
             let value = match column {
                 Column::Null => "NULL".to_owned(),
                 Column::Missing => "the column's default".to_owned(),
-                Column::Value(bytes) => match text(attribute.atttypid, bytes, self.abi) {
-                    Some(text) => text,
-                    None => format!("0x{}", hex::encode(bytes)),
-                },
-                Column::Compressed { stored, raw } => format!("compressed, {stored} bytes, {raw} unpacked"),
+                Column::Value(bytes) => {
+                    let type_oid = match attribute.atttypid {
+                        // The names of what they stand for are elsewhere.
+                        REGPROC | REGCLASS | REGTYPE => OID,
+                        other => other,
+                    };
+                    let text = output.text(type_oid, bytes);
+                    text.unwrap_or_else(|_| format!("0x{}", hex::encode(bytes)))
+                }
+                Column::Compressed { stored, raw, .. } => {
+                    format!("compressed, {stored} bytes, {raw} unpacked")
+                }
                 Column::Toasted { value, relation, raw } => {
                     format!("toasted: value {value} of relation {relation}, {raw} bytes")
                 }

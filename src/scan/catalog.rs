@@ -8,6 +8,8 @@
 //! named in [`Database::problems`]: the catalogs of a damaged cluster help as far as they go, and a cluster that
 //! crashed has those of some moment after its checkpoint.
 
+mod index_columns;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -39,9 +39,11 @@ for major; do
     if [ "$NN" -ge 14 ]; then
         one gist_page_opaque_info 'gist_page_opaque_info(raw)' gist
         one gist_page_items_bytea 'gist_page_items_bytea(raw)' gist
+        one gist_page_items 'gist_page_items(raw, rel)' gist
     fi
     one brin_page_type 'brin_page_type(raw)' brin
     one brin_metapage_info 'brin_metapage_info(raw)' brin 'b = 0'
+    one brin_page_items 'brin_page_items(raw, rel)' brin "brin_page_type(raw) = 'regular'"
     one brin_revmap_data 'brin_revmap_data(raw)' brin "brin_page_type(raw) = 'revmap'"
     sql -f "$W/out.sql" | zstd -19 -q -f -o "$TESTDATA/pg$NN/pageinspect.txt.zst"
     stop cluster

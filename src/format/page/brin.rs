@@ -30,17 +30,25 @@ pub const BRIN_PAGETYPE_REVMAP: u16 = 0xF092;
 pub const BRIN_PAGETYPE_REGULAR: u16 = 0xF093;
 
 /// `BRIN_OFFSET_MASK`.
-const BRIN_OFFSET_MASK: u8 = 0x1F;
-const BRIN_NULLS_MASK: u8 = 0x80;
+pub(super) const BRIN_OFFSET_MASK: u8 = 0x1F;
+/// The range has no rows (16 and later).
+pub(super) const BRIN_EMPTY_RANGE_MASK: u8 = 0x20;
+/// Somebody is about to summarise the range.
+pub(super) const BRIN_PLACEHOLDER_MASK: u8 = 0x40;
+/// There are bits of nulls.
+pub(super) const BRIN_NULLS_MASK: u8 = 0x80;
 const FLAGS: &FlagNames = &[(1, "BRIN_EVACUATE_PAGE")];
-const INFO: &FlagNames =
-    &[(0x20, "BRIN_EMPTY_RANGE_MASK"), (0x40, "BRIN_PLACEHOLDER_MASK"), (0x80, "BRIN_NULLS_MASK")];
+const INFO: &FlagNames = &[
+    (BRIN_EMPTY_RANGE_MASK as u16, "BRIN_EMPTY_RANGE_MASK"),
+    (BRIN_PLACEHOLDER_MASK as u16, "BRIN_PLACEHOLDER_MASK"),
+    (BRIN_NULLS_MASK as u16, "BRIN_NULLS_MASK"),
+];
 
 const CONTENTS: usize = 24;
 /// `sizeof(BrinMetaPageData)`.
 const META_SIZE: usize = 16;
 /// `SizeOfBrinTuple`.
-const TUPLE_HEADER: usize = 5;
+pub(super) const TUPLE_HEADER: usize = 5;
 /// `sizeof(ItemPointerData)`.
 const TID_SIZE: usize = 6;
 

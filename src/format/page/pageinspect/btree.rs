@@ -18,6 +18,7 @@ pub(super) const BT_METAP: Function = Function {
     name: "bt_metap",
     since: Major::V10,
     kind: Some(PageKind::Btree),
+    takes_range: false,
     columns: |major| match major {
         Major::V10 => &["magic", "version", "root", "level", "fastroot", "fastlevel"],
         Major::V11 | Major::V12 => &[
@@ -60,6 +61,7 @@ pub(super) const BT_PAGE_STATS: Function = Function {
     name: "bt_page_stats",
     since: Major::V10,
     kind: Some(PageKind::Btree),
+    takes_range: false,
     columns: |major| {
         if major >= Major::V14 {
             &[
@@ -94,10 +96,15 @@ pub(super) const BT_PAGE_STATS: Function = Function {
     rows: bt_page_stats,
 };
 
+/// One row for each page of a range.
+pub(super) const BT_MULTI_PAGE_STATS: Function =
+    Function { name: "bt_multi_page_stats", since: Major::V16, takes_range: true, ..BT_PAGE_STATS };
+
 pub(super) const BT_PAGE_ITEMS: Function = Function {
     name: "bt_page_items",
     since: Major::V10,
     kind: Some(PageKind::Btree),
+    takes_range: false,
     columns: |major| {
         if major >= Major::V13 {
             &["itemoffset", "ctid", "itemlen", "nulls", "vars", "data", "dead", "htid", "tids"]

@@ -27,6 +27,7 @@ pub(super) const GIN_PAGE_OPAQUE_INFO: Function = Function {
     name: "gin_page_opaque_info",
     since: Major::V10,
     kind: Some(PageKind::Gin),
+    takes_range: false,
     columns: |_| &["rightlink", "maxoff", "flags"],
     rows: gin_page_opaque_info,
 };
@@ -35,6 +36,7 @@ pub(super) const GIN_METAPAGE_INFO: Function = Function {
     name: "gin_metapage_info",
     since: Major::V10,
     kind: Some(PageKind::Gin),
+    takes_range: false,
     columns: |_| {
         &[
             "pending_head",
@@ -56,6 +58,7 @@ pub(super) const GIN_LEAFPAGE_ITEMS: Function = Function {
     name: "gin_leafpage_items",
     since: Major::V10,
     kind: Some(PageKind::Gin),
+    takes_range: false,
     columns: |_| &["first_tid", "nbytes", "tids"],
     rows: gin_leafpage_items,
 };

@@ -18,6 +18,7 @@ pub(super) const HASH_PAGE_ITEMS: Function = Function {
     name: "hash_page_items",
     since: Major::V10,
     kind: Some(PageKind::Hash),
+    takes_range: false,
     columns: |_| &["itemoffset", "ctid", "data"],
     rows: hash_page_items,
 };
@@ -26,6 +27,7 @@ pub(super) const HASH_PAGE_TYPE: Function = Function {
     name: "hash_page_type",
     since: Major::V10,
     kind: Some(PageKind::Hash),
+    takes_range: false,
     columns: |_| &["hash_page_type"],
     rows: hash_page_type,
 };
@@ -34,6 +36,7 @@ pub(super) const HASH_PAGE_STATS: Function = Function {
     name: "hash_page_stats",
     since: Major::V10,
     kind: Some(PageKind::Hash),
+    takes_range: false,
     columns: |_| {
         &[
             "live_items",
@@ -54,6 +57,7 @@ pub(super) const HASH_METAPAGE_INFO: Function = Function {
     name: "hash_metapage_info",
     since: Major::V10,
     kind: Some(PageKind::Hash),
+    takes_range: false,
     columns: |_| {
         &[
             "magic",
@@ -81,6 +85,7 @@ pub(super) const HASH_BITMAP_INFO: Function = Function {
     name: "hash_bitmap_info",
     since: Major::V10,
     kind: Some(PageKind::Hash),
+    takes_range: false,
     columns: |_| &["bitmapblkno", "bitmapbit", "bitstatus"],
     rows: hash_bitmap_info,
 };

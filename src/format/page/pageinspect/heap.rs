@@ -16,6 +16,7 @@ pub(super) const HEAP_PAGE_ITEMS: Function = Function {
     name: "heap_page_items",
     since: Major::V10,
     kind: Some(PageKind::Heap),
+    takes_range: false,
     columns: |_| {
         &[
             "lp",
@@ -41,6 +42,7 @@ pub(super) const PAGE_HEADER: Function = Function {
     name: "page_header",
     since: Major::V10,
     kind: None,
+    takes_range: false,
     columns: |_| {
         &["lsn", "checksum", "flags", "lower", "upper", "special", "pagesize", "version", "prune_xid"]
     },
@@ -51,6 +53,7 @@ pub(super) const FSM_PAGE_CONTENTS: Function = Function {
     name: "fsm_page_contents",
     since: Major::V10,
     kind: None,
+    takes_range: false,
     columns: |_| &["fsm_page_contents"],
     rows: fsm_page_contents,
 };

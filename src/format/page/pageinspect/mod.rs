@@ -1,7 +1,7 @@
 //! The rows that the functions of the extension pageinspect return for a page, column by column.
 //!
 //! One row in [`FUNCTIONS`] for each function; its values are spelled as the server's output functions spell them.
-//! Functions that need the catalogs (types of columns) are not here. Source: contrib/pageinspect.
+//! Those that print the keys of an index are told its columns. Source: contrib/pageinspect.
 
 mod brin;
 mod btree;
@@ -11,13 +11,18 @@ mod hash;
 mod heap;
 mod value;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use value::{array, bytea, flags_array, float4, float8, some, truth};
 
+use crate::format::compress::Compression;
+use crate::format::datum::Column;
 use crate::format::page::index_tuple::IndexTupleData;
 use crate::format::page::items::ItemId;
 use crate::format::page::{PageHeaderData, PageKind};
+use crate::format::pg_type::IndexColumns;
 use crate::format::reader::{Abi, Reader, Truncated};
 use crate::pg::{BlockNumber, Major};
 
@@ -37,6 +42,8 @@ pub struct PageInput<'p> {
     pub major: Major,
     /// Any page of the same fork, for functions that look at more than one.
     pub relation: &'p dyn Fn(BlockNumber) -> Result<Vec<u8>, String>,
+    /// The columns of the index, for functions that print its keys.
+    pub index: &'p dyn Fn() -> Result<Arc<IndexColumns>, String>,
 }
 
 impl fmt::Debug for PageInput<'_> {
@@ -53,6 +60,8 @@ pub struct Function {
     pub since: Major,
     /// The kind of pages that it is for; `None`: all.
     pub kind: Option<PageKind>,
+    /// Is it called with a range of blocks? Then its rows say of which block they are.
+    pub takes_range: bool,
     /// Names of the columns.
     pub columns: fn(Major) -> &'static [&'static str],
     /// The rows, or the server's error message.
@@ -66,6 +75,7 @@ pub static FUNCTIONS: &[Function] = &[
     heap::FSM_PAGE_CONTENTS,
     btree::BT_PAGE_ITEMS,
     btree::BT_PAGE_STATS,
+    btree::BT_MULTI_PAGE_STATS,
     btree::BT_METAP,
     hash::HASH_PAGE_ITEMS,
     hash::HASH_PAGE_TYPE,
@@ -73,11 +83,13 @@ pub static FUNCTIONS: &[Function] = &[
     hash::HASH_BITMAP_INFO,
     hash::HASH_METAPAGE_INFO,
     gist::GIST_PAGE_ITEMS_BYTEA,
+    gist::GIST_PAGE_ITEMS,
     gist::GIST_PAGE_OPAQUE_INFO,
     gin::GIN_PAGE_OPAQUE_INFO,
     gin::GIN_LEAFPAGE_ITEMS,
     gin::GIN_METAPAGE_INFO,
     brin::BRIN_PAGE_TYPE,
+    brin::BRIN_PAGE_ITEMS,
     brin::BRIN_REVMAP_DATA,
     brin::BRIN_METAPAGE_INFO,
 ];
@@ -122,6 +134,17 @@ fn index_tuple<'p>(
     let bytes = input.page.get(id.lp_off.into()..).ok_or_else(outside)?;
     let tuple = IndexTupleData::read(&mut Reader::quick(bytes, input.abi)).map_err(|_| outside())?;
     Ok((tuple, bytes.get(..tuple.size()).ok_or_else(outside)?))
+}
+
+/// The bytes of a column of an index: indexes have no TOAST tables, so that all of them are there.
+fn stored<'a>(column: &Column<'a>) -> Result<Cow<'a, [u8]>, String> {
+    column.value().ok_or_else(|| match column {
+        Column::Compressed { method: Compression::Unknown, .. } => {
+            "compressed by a method that is not known".to_owned()
+        }
+        Column::Compressed { .. } => "compressed data is corrupt".to_owned(),
+        _ => "does not fit into the entry".to_owned(),
+    })
 }
 
 /// Appends a row as COPY TO writes it in text format.
