@@ -12,6 +12,7 @@ pub mod gist;
 pub mod hash;
 pub mod heap;
 mod index_pages;
+mod maps;
 pub mod relations;
 pub mod spgist;
 pub mod toast;

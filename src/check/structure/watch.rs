@@ -1,10 +1,11 @@
-//! The first pass: table pages are judged by the threads that read them, while they are in the cache.
+//! The first pass: pages of tables and of maps are judged by the threads that read them, while they are in the cache.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::heap::{HeapCheck, HeapTally};
+use super::maps::check_maps;
 use super::{Examined, Structure};
 use crate::check::page_checksum::Role;
 use crate::finding::Findings;
@@ -27,6 +28,13 @@ impl<'a> Watch<'a> {
     /// `done`: is told how many bytes were read. `keep_all`: every finding, not only the first of a kind.
     pub fn new(cluster: &'a Structure<'a>, done: &'a (dyn Fn(u64) + Sync), keep_all: bool) -> Watch<'a> {
         Watch { cluster, done, keep_all, found: Mutex::default() }
+    }
+
+    fn keep(&self, file: &PageFile, first: BlockNumber, findings: Findings, tally: HeapTally) {
+        if findings.worst().is_some() || tally != HeapTally::default() {
+            let key = (file.path.clone(), first);
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (findings, tally));
+        }
     }
 
     /// What was found in a file that has been read to its end: in the order of its blocks.
@@ -65,7 +73,11 @@ impl Observer for Watch<'_> {
 
     fn sound_pages(&self, file: &PageFile, pages: &mut dyn Iterator<Item = (BlockNumber, &[u8])>) {
         if !file.name.is_some_and(|name| name.fork == ForkNumber::Main && !name.temporary) {
-            return;
+            let mut pages = pages.peekable();
+            let Some(first) = pages.peek().map(|(block, _)| *block) else { return };
+            let findings = Findings::keeping_all(self.keep_all);
+            let found = check_maps(self.cluster, file, findings, &mut pages);
+            return self.keep(file, first, found.unwrap_or_default(), HeapTally::default());
         }
         let abi = self.cluster.abi;
         let mut heap = pages
@@ -81,10 +93,6 @@ impl Observer for Watch<'_> {
         let mut check = HeapCheck::new(&mut examined);
         heap.for_each(|(block, page)| check.page(block, page));
         let tally = check.finish();
-        let findings = examined.findings;
-        if findings.worst().is_some() || tally != HeapTally::default() {
-            let key = (file.path.clone(), first);
-            self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (findings, tally));
-        }
+        self.keep(file, first, examined.findings, tally);
     }
 }

@@ -29,6 +29,7 @@ pub mod btr;
 pub mod cfg;
 pub mod ctl;
 pub mod dir;
+pub mod fsm;
 pub mod hea;
 pub mod idx;
 pub mod log;
@@ -60,6 +61,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "CFG", title: "settings", codes: cfg::ALL },
     Area { name: "CTL", title: "pg_control", codes: ctl::ALL },
     Area { name: "DIR", title: "the data directory", codes: dir::ALL },
+    Area { name: "FSM", title: "maps beside a relation", codes: fsm::ALL },
     Area { name: "HEA", title: "the inside of tables", codes: hea::ALL },
     Area { name: "IDX", title: "the inside of other indexes", codes: idx::ALL },
     Area { name: "LOG", title: "what the server's log reports", codes: log::ALL },

@@ -20,7 +20,7 @@ fn non_leaf_nodes(page_size: usize) -> usize {
 }
 
 /// `SlotsPerFSMPage`.
-fn slots(page_size: usize) -> usize {
+pub fn slots(page_size: usize) -> usize {
     page_size.saturating_sub(NODES + non_leaf_nodes(page_size)).max(1)
 }
 
@@ -53,10 +53,7 @@ pub(super) fn map(m: &mut Mapper) {
         let note = format!("{used} of {} not zero, the largest {most}", nodes.len());
         m.field(range, format!("fp_nodes, {name}"), Value::Bytes(nodes.to_vec()), note);
     }
-    // The tree is cut off: its last inner nodes have no leaves.
-    let node = |index: usize| m.page.get(NODES + index).copied().unwrap_or(0);
-    let wrong =
-        (0..non_leaf).filter(|index| node(*index) != node(2 * index + 1).max(node(2 * index + 2))).count();
+    let wrong = wrong_nodes(m.page).count();
     if wrong > 0 {
         m.problem(format!(
             "{wrong} non-leaf nodes are not the maximum of their children; VACUUM corrects that"
@@ -64,8 +61,21 @@ pub(super) fn map(m: &mut Mapper) {
     }
 }
 
+/// The inner nodes of a page that are not what the server makes them.
+pub fn wrong_nodes(page: &[u8]) -> impl Iterator<Item = usize> {
+    // The tree is cut off: its last inner nodes have no leaves.
+    let node = |index: usize| page.get(NODES + index).copied().unwrap_or(0);
+    let most = move |index: usize| node(2 * index + 1).max(node(2 * index + 2));
+    (0..non_leaf_nodes(page.len())).filter(move |index| node(*index) != most(*index))
+}
+
+/// The leaves of a page.
+pub fn leaves(page: &[u8]) -> &[u8] {
+    page.get(NODES + non_leaf_nodes(page.len())..).unwrap_or_default()
+}
+
 /// Level of a page, and the first block of the relation that a page of level 0 describes.
-fn place(block: u32, slots: u64) -> (u32, u64) {
+pub fn place(block: u32, slots: u64) -> (u32, u64) {
     let block = u64::from(block);
     // The root has one subtree of a middle page and its leaves after the other.
     let Some(behind_root) = block.checked_sub(1) else { return (2, 0) };

@@ -5,7 +5,7 @@ pub mod bloom;
 pub mod brin;
 pub mod btree;
 pub mod explain;
-mod fsm;
+pub mod fsm;
 pub mod gin;
 pub mod gin_posting;
 pub mod gist;
