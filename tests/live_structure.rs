@@ -80,7 +80,7 @@ impl Cluster<'_> {
         assert!(done.success());
     }
 
-    /// Nothing at or above a warning, and everything examined.
+    /// Nothing at or above a warning, nothing of its maps, and everything examined.
     fn is_sound(&self, name: &str, what: &str) {
         let output =
             pgforensic(self.path(), &["scan-pages", name, "--structure", "--format", "json", "--all"]);
@@ -89,7 +89,9 @@ impl Cluster<'_> {
             .as_array()
             .unwrap()
             .iter()
-            .filter(|finding| finding["severity"] != "note")
+            .filter(|finding| {
+                finding["severity"] != "note" || finding["code"].as_str().unwrap().starts_with("FSM")
+            })
             .map(ToString::to_string)
             .collect();
         assert!(
