@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(shown(1114, "ffffffffffffff7f").unwrap(), "infinity");
         assert_eq!(shown(701, "000000000000f83f").unwrap(), "1.5");
         assert_eq!(shown(701, "408cb5781daf1544").unwrap(), "1e+20");
-        assert_eq!(shown(700, "80969818").unwrap(), "3.9449756e-24");
+        assert_eq!(shown(700, "00247449").unwrap(), "1e+06");
         assert_eq!(shown(19, "61620000").unwrap(), "ab");
         assert_eq!(shown(25, "ff"), None);
         assert_eq!(
