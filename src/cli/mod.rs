@@ -27,6 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::finding::Severity;
 use crate::report::{Format, Report, Status};
 use crate::source;
+use crate::source::archive::CHOOSE;
 
 /// Offline forensics and disaster recovery for PostgreSQL 10 to 19.
 ///
@@ -70,6 +71,9 @@ enum Command {
     Completions(generate::Completions),
     Man(generate::Man),
 }
+
+/// Help of the option that chooses a cluster where a repository holds several.
+pub(crate) const STANZA_HELP: &str = "Stanza, server or instance to read where a repository holds several";
 
 /// Options that every examining command has.
 #[derive(Args, Debug)]
@@ -156,6 +160,7 @@ pub fn main() -> ExitCode {
         let _ = writeln!(io::stderr(), "pgforensic: error: {}", crate::report::escape(&failure.to_string()));
         match failure {
             Failure::Usage(_) => Status::USAGE,
+            Failure::Unreadable(error) if error.operation == CHOOSE => Status::USAGE,
             Failure::Unreadable(_) | Failure::Output(_) => Status::INCOMPLETE,
         }
     });

@@ -46,6 +46,8 @@ pub(super) struct Arguments {
     /// A WAL archive, a data directory, or a pg_wal
     #[arg(value_name = "DIR", required = true)]
     directories: Vec<PathBuf>,
+    #[arg(long, value_name = "NAME", help = super::STANZA_HELP)]
+    stanza: Option<String>,
     /// The timeline that you will recover to, as a decimal number; default: the latest
     #[arg(long, value_name = "N", value_parser = timeline)]
     timeline: Option<TimelineId>,
@@ -140,7 +142,7 @@ struct Ground {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        let (archive, unlisted) = Archive::open(&self.directories)?;
+        let (archive, unlisted) = Archive::open(&self.directories, self.stanza.as_deref())?;
         let threads = self.jobs.clamp(1, MAX_JOBS);
         let wal =
             if self.at.is_some() { scan_few(archive) } else { scan(archive, Depth::Headers, threads, None) };

@@ -18,20 +18,24 @@ use crate::source::archive::Archive;
 
 /// Find missing and bad segments in WAL archives, and say how far recovery gets
 ///
-/// Several directories are merged. A data directory or its pg_wal is recognised: its segments do not count as
+/// Several directories are merged. Repositories of pgBackRest, Barman, barman-cloud (CloudNativePG), WAL-G, pg_probackup,
+/// pgmoneta, pghoard and pitrery are recognised, at their root or below. A data directory or its pg_wal is recognised: its segments do not count as
 /// archived, but it is said where a missing one may still be. Segment size, cluster and major version are
 /// found in the page headers.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pgforensic wal-gaps /archive
   pgforensic wal-gaps /archive /mnt/second-archive /var/lib/postgresql/data
+  pgforensic wal-gaps /var/lib/pgbackrest --stanza main
   pgforensic wal-gaps /archive --names-only        a million names in seconds; reads no segment
   pgforensic wal-gaps /archive --deep              validates every record: up to where, and to what time?
   pgforensic wal-gaps /archive --format nagios")]
 pub(super) struct Arguments {
-    /// A WAL archive, a data directory, or a pg_wal
+    /// A WAL archive, a repository of a backup tool, a data directory, or a pg_wal
     #[arg(value_name = "DIR", required = true)]
     directories: Vec<PathBuf>,
+    #[arg(long, value_name = "NAME", help = super::STANZA_HELP)]
+    stanza: Option<String>,
     /// Judge by the names alone: no segment is opened
     #[arg(long, conflicts_with = "deep")]
     names_only: bool,
@@ -85,7 +89,7 @@ fn segment_size(text: &str) -> Result<WalSegSize, String> {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        let (archive, unlisted) = Archive::open(&self.directories)?;
+        let (archive, unlisted) = Archive::open(&self.directories, self.stanza.as_deref())?;
         let depth = match (self.names_only, self.deep) {
             (true, _) => Depth::Names,
             (_, true) => Depth::Records,

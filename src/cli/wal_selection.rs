@@ -29,9 +29,11 @@ pub(super) struct Selection {
     /// Last segment
     #[arg(value_name = "ENDSEG", requires = "start_segment")]
     end_segment: Option<PathBuf>,
-    /// Archive, data directory or pg_wal with the WAL; several are searched in this order
+    /// Archive, backup tool's repository, data directory or pg_wal with the WAL; several are searched in this order
     #[arg(short, long, value_name = "PATH")]
     path: Vec<PathBuf>,
+    #[arg(long, value_name = "NAME", help = super::STANZA_HELP)]
+    stanza: Option<String>,
     /// Start reading at this WAL location
     #[arg(short, long, value_name = "RECPTR")]
     start: Option<Lsn>,
@@ -122,7 +124,7 @@ impl Selection {
 
     /// The names in the directories.
     fn list(&self, first: Option<WalFileName>) -> Result<Archive, Failure> {
-        let mut archive = Archive::default();
+        let mut archive = Archive::choosing(self.stanza.as_deref());
         let parent = self.start_segment.as_deref().and_then(Path::parent);
         let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
         if !self.path.is_empty() {

@@ -22,5 +22,6 @@ pub mod settings;
 pub mod slru;
 pub mod slru_page;
 pub mod timeline_history;
+pub mod tool_backup;
 pub mod twophase;
 pub mod wal;

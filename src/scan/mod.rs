@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod page_rules;
 pub mod pages;
 pub mod pg_wal;
+pub mod repository;
 pub mod slru;
 pub mod slru_lookup;
 pub mod timeline;

@@ -21,11 +21,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use sha1::{Digest, Sha1};
+
 use crate::format::wal::page_header::{HeaderFault, LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
 use crate::pg::{Lsn, Major, SegNo, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::source::archive::name::Packing;
 use crate::source::archive::{Archive, Entry};
 use crate::source::compressed::{Compression, Unpacked, read_full};
+use crate::source::encrypted::Encryption;
 use crate::source::file::{DataFile, ReadAt};
 use crate::source::{Error, system_message};
 
@@ -69,6 +72,10 @@ pub struct Content {
     pub size: Option<u64>,
     /// The compressed stream broke off: what the decoder said.
     pub stream_fault: Option<StreamFault>,
+    /// It is encrypted: what it holds is not known.
+    pub encryption: Option<Encryption>,
+    /// SHA-1 of the segment, if its name states one and all of it was read.
+    pub digest: Option<[u8; 20]>,
 }
 
 /// A compressed stream that does not lead to a segment.
@@ -214,6 +221,7 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
         .zip(contents)
         .map(|(entry, content)| SegmentFile { entry: *entry, content, unreadable: failed.contains(entry) })
         .collect();
+    withdraw_guesses(&archive, &mut files);
     let identity = identify(&archive, &files, size);
     if depth == Depth::Records {
         let work = |file: &SegmentFile| read_to_end(&archive, file, &identity, &progress);
@@ -231,6 +239,24 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
     unreadable.sort();
     let bytes_read = progress.load(Ordering::Relaxed);
     WalArchive { archive, depth, files, identity, unreadable, bytes_read }
+}
+
+/// Random bytes beside files that can be read are damage: a tool encrypts all that it stores or nothing.
+fn withdraw_guesses(archive: &Archive, files: &mut [SegmentFile]) {
+    let sound = |file: &&SegmentFile| {
+        let header = file.content.as_ref().and_then(|content| content.header.as_ref());
+        header.is_some_and(|header| header.fault(true).is_none())
+    };
+    let directory = |file: &SegmentFile| archive.directory_index(&file.entry);
+    let readable: BTreeSet<_> = files.iter().filter(sound).map(directory).collect();
+    for file in files.iter_mut() {
+        let known = readable.contains(&directory(file));
+        if let Some(content) = file.content.as_mut().filter(|_| known)
+            && content.encryption == Some(Encryption::Unknown)
+        {
+            content.encryption = None;
+        }
+    }
 }
 
 /// Reads the names and only as many first pages as tell what the archive holds: those of a pg_wal, where names
@@ -326,7 +352,8 @@ fn read_first_page(
     let count = file.read_full_at(&mut page, 0).map_err(|error| cannot_read(&path, error))?;
     progress.fetch_add(count as u64, Ordering::Relaxed);
     page.truncate(count);
-    if Compression::from_magic(&page).is_none() {
+    let first = page.clone();
+    if Compression::of_file(&page, &path).is_none() {
         content.size = Some(content.stored_size);
         content.first_read = page.len();
     } else {
@@ -336,7 +363,7 @@ fn read_first_page(
             offset: count as u64,
             progress: Arc::clone(progress),
         });
-        let opened = Unpacked::new(whole);
+        let opened = Unpacked::named(whole, &path);
         page = vec![0; FIRST_READ];
         match opened {
             Ok(mut unpacked) => {
@@ -362,7 +389,27 @@ fn read_first_page(
         page.truncate(content.first_read);
     }
     content.header = PageHeader::detect(&page).ok().filter(|_| page.len() >= LONG_HEADER_SIZE);
+    if content.header.as_ref().is_none_or(|header| header.fault(true).is_some()) {
+        content.encryption = encryption_of(archive, entry, &content, first.get(..count).unwrap_or_default());
+    }
     Ok(Some(Box::new(content)))
+}
+
+/// What a file without a sound first page was encrypted with, by its first bytes as they lie there.
+fn encryption_of(
+    archive: &Archive,
+    entry: &Entry<WalFileName>,
+    content: &Content,
+    first: &[u8],
+) -> Option<Encryption> {
+    let known = Encryption::from_magic(first);
+    if known.is_some() {
+        return known;
+    }
+    // A compression that only the name tells is tried on whatever is there.
+    let unread = content.layers.first().is_none_or(|layer| !layer.has_magic());
+    let may_be = archive.dialect(entry).may_be_encrypted && unread;
+    (may_be && Encryption::is_random(first)).then_some(Encryption::Unknown)
 }
 
 /// A decoder's error is the file's fault, the system's error is not.
@@ -407,22 +454,24 @@ impl Read for FileFrom {
     }
 }
 
-/// A compressed file to its end: completes what [`read_first_page`] found.
+/// A compressed file, or one whose name states a SHA-1, to its end: completes what [`read_first_page`] found.
 fn read_to_end(
     archive: &Archive,
     file: &SegmentFile,
     identity: &Identity,
     progress: &Arc<AtomicU64>,
 ) -> Result<Option<Box<Content>>, String> {
-    let Some(first) = file.content.as_ref().filter(|content| !content.layers.is_empty()) else {
+    let stated = archive.digest(&file.entry);
+    let Some(first) = &file.content else { return Ok(None) };
+    if first.encryption.is_some() || (first.layers.is_empty() && stated.is_none()) {
         return Ok(None);
-    };
+    }
     let path = archive.segment_path(&file.entry);
     let mut content = first.clone();
     let limit = identity.segment_size.bytes();
     let opened = DataFile::open(&path).map_err(|error| error.to_string())?;
-    let mut stream = match Unpacked::new(FileFrom { file: opened, offset: 0, progress: Arc::clone(progress) })
-    {
+    let file_stream = FileFrom { file: opened, offset: 0, progress: Arc::clone(progress) };
+    let mut stream = match Unpacked::named(file_stream, &path) {
         Ok(stream) => stream,
         Err(error) => {
             content.stream_fault = Some(broken(&path, 0, error)?);
@@ -431,15 +480,20 @@ fn read_to_end(
     };
     let mut buffer = vec![0; READ_SIZE];
     let mut offset = 0;
+    let mut sha1 = stated.map(|_| Sha1::new());
     loop {
         let (filled, error) = fill(&mut stream, &mut buffer);
         offset += filled as u64;
+        if let Some(sha1) = &mut sha1 {
+            sha1.update(buffer.get(..filled).unwrap_or_default());
+        }
         if let Some(error) = error {
             content.stream_fault = Some(broken(&path, offset, error)?);
             break;
         }
         if filled < buffer.len() {
             content.size = Some(offset);
+            content.digest = sha1.map(|sha1| sha1.finalize().into());
             break;
         }
         if offset > limit {
@@ -545,7 +599,9 @@ impl WalArchive {
         let Some(segno) = file.entry.name.segno(self.identity.segment_size) else {
             return vec![SegmentFault::ImpossibleName];
         };
-        let Some(content) = &file.content else { return faults };
+        let Some(content) = file.content.as_ref().filter(|content| content.encryption.is_none()) else {
+            return faults;
+        };
         if self.pg_wal_state(file).is_some_and(|state| state != PgWalState::Written) {
             return faults;
         }
@@ -554,6 +610,8 @@ impl WalArchive {
                 faults.push(SegmentFault::NotCompressed(promised));
             }
             ([_, _, ..], _) => faults.push(SegmentFault::CompressedTwice(content.layers.clone())),
+            // Barman compresses under the plain name, and undoes that.
+            ([_], None) if self.archive.dialect(&file.entry).unpacks => {}
             ([_], None) => faults.push(SegmentFault::HiddenCompression(content.layers.clone())),
             _ => {}
         }
@@ -679,15 +737,23 @@ impl WalArchive {
 
     /// A complete segment in an archive, in a packing that can be undone.
     pub fn is_archived(&self, file: &SegmentFile) -> bool {
-        let packing = self.archive.packing(&file.entry);
-        !packing.partial && !packing.foreign && !self.archive.in_pg_wal(&file.entry)
+        !self.archive.packing(&file.entry).partial
+            && !self.is_opaque(file)
+            && !self.archive.in_pg_wal(&file.entry)
+    }
+
+    /// Packed or encrypted in a way that is not undone here: such a file is taken by its name.
+    pub fn is_opaque(&self, file: &SegmentFile) -> bool {
+        let encrypted = file.content.as_ref().is_some_and(|content| content.encryption.is_some());
+        encrypted || self.archive.packing(&file.entry).foreign
     }
 
     /// The first byte in which two segments differ.
     fn difference(&self, paths: &[PathBuf; 2], progress: &Arc<AtomicU64>) -> Result<Option<u64>, String> {
         let open = |path: &PathBuf| -> Result<_, String> {
             let file = DataFile::open(path).map_err(|error: Error| error.to_string())?;
-            let unpacked = Unpacked::new(FileFrom { file, offset: 0, progress: Arc::clone(progress) });
+            let stream = FileFrom { file, offset: 0, progress: Arc::clone(progress) };
+            let unpacked = Unpacked::named(stream, path);
             let limit = self.identity.segment_size.bytes() + 1;
             Ok(unpacked.map_err(|error| cannot_read(path, error))?.take(limit))
         };

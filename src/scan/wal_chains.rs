@@ -456,7 +456,8 @@ impl Walker<'_> {
 
     fn files(&self, lineage: &[Span], from: Lsn, usable: impl Fn(usize, &SegmentFile) -> bool) -> WalFiles {
         let files = &self.picture.wal.files;
-        let usable = |index: usize| files.get(index).is_some_and(|file| usable(index, file));
+        let opaque = |file: &SegmentFile| self.picture.wal.is_opaque(file);
+        let usable = |index: usize| files.get(index).is_some_and(|file| !opaque(file) && usable(index, file));
         let mut all = WalFiles::of(&self.picture.wal.archive, self.kind, lineage, usable);
         all.segments = all.segments.split_off(&self.kind.size.segno(from));
         all
@@ -588,7 +589,7 @@ impl Walker<'_> {
                 let Some(used) = part.files.segments.get(&segno) else { continue };
                 let archive = &self.picture.wal.archive;
                 let others = self.picture.files_named(used.name).filter(|file| {
-                    !archive.packing(&file.entry).foreign && archive.segment_path(&file.entry) != used.path
+                    !self.picture.wal.is_opaque(file) && archive.segment_path(&file.entry) != used.path
                 });
                 for file in others.take(CHECKED_COPIES) {
                     let path = archive.segment_path(&file.entry);

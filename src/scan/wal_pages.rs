@@ -197,10 +197,11 @@ impl Opened {
             None => {
                 let file = DataFile::open(&path)?;
                 let count = file.read_full_at(&mut head, 0).map_err(Error::at(&path, "read file"))?;
-                if Compression::from_magic(head.get(..count).unwrap_or_default()).is_none() {
+                if Compression::of_file(head.get(..count).unwrap_or_default(), &path).is_none() {
                     (count, From::File(file))
                 } else {
-                    let unpacked = Unpacked::new(file.into_std()).map_err(Error::at(&path, "read file"))?;
+                    let unpacked = Unpacked::named(file.into_std(), &path);
+                    let unpacked = unpacked.map_err(Error::at(&path, "read file"))?;
                     let mut stream = Stream { unpacked: Box::new(unpacked), at: 0, broken: None };
                     let count = stream.read(&mut head).map_err(Error::at(&path, "read file"))?;
                     let head = head.get(..count).unwrap_or_default().to_vec();

@@ -236,7 +236,7 @@ fn read_small(path: &Path) -> Result<Vec<u8>, String> {
     let file = DataFile::open(path).map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| format!("could not read file \"{}\": {error}", path.display());
     let mut content = Vec::new();
-    let unpacked = Unpacked::new(file.into_std()).map_err(failed)?;
+    let unpacked = Unpacked::named(file.into_std(), path).map_err(failed)?;
     unpacked.take(HISTORY_LIMIT).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
 }

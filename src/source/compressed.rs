@@ -6,6 +6,8 @@
 //! zstd   28 B5 2F FD         (frames)                   WAL-G, pgBackRest, Barman
 //! bzip2  42 5A 68 "BZh"      (streams)                  archive_command with bzip2
 //! xz     FD 37 7A 58 5A 00   (streams)                  archive_command with xz
+//! snappy FF 06 00 00 73 4E   (frames)                  Barman, barman-cloud, pghoard
+//! brotli, lzma               (one stream)               WAL-G; they have no first bytes of their own: the name tells
 //! ```
 //!
 //! The content decides, the extension is only a promise: Barman compresses under the plain name, and an
@@ -14,11 +16,16 @@
 //! whoever reads, because a few kilobytes can expand to any size.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use brotli_decompressor::Decompressor;
 use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
-use lzma_rust2::XzReader;
+use lzma_rust2::{LzmaReader, XzReader};
+
+use crate::pg::version::VERSIONS;
 
 /// A compression that can be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,15 +36,21 @@ pub enum Compression {
     Zstd,
     Bzip2,
     Xz,
+    Snappy,
+    Brotli,
+    Lzma,
 }
 
-/// Names, extensions and first bytes of every compression.
+/// Names, extensions and first bytes of every compression. Without first bytes only the name tells.
 static COMPRESSIONS: &[(Compression, &str, &[&str], &[u8])] = &[
     (Compression::Gzip, "gzip", &["gz"], &[0x1F, 0x8B]),
     (Compression::Lz4, "lz4", &["lz4"], &[0x04, 0x22, 0x4D, 0x18]),
     (Compression::Zstd, "zstd", &["zst", "zstd"], &[0x28, 0xB5, 0x2F, 0xFD]),
     (Compression::Bzip2, "bzip2", &["bz2"], b"BZh"),
     (Compression::Xz, "xz", &["xz"], &[0xFD, 0x37, 0x7A, 0x58, 0x5A, 0x00]),
+    (Compression::Snappy, "snappy", &["snappy", "sz"], &[0xFF, 0x06, 0x00, 0x00, 0x73, 0x4E]),
+    (Compression::Brotli, "brotli", &["br"], &[]),
+    (Compression::Lzma, "lzma", &["lzma"], &[]),
 ];
 
 /// The longest of the first bytes.
@@ -49,7 +62,7 @@ pub const MAX_LAYERS: usize = 3;
 /// Largest window of a zstd frame: 128 MB, zstd's own default limit for streams.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Largest memory of an xz decoder in kB: `xz -9` needs 64 MB.
+/// Largest memory of an xz or lzma decoder in kB: `xz -9` needs 64 MB.
 const XZ_MEMORY_LIMIT_KB: u32 = 128 << 10;
 
 impl Compression {
@@ -66,7 +79,26 @@ impl Compression {
 
     /// What the first bytes of a file prove.
     pub fn from_magic(bytes: &[u8]) -> Option<Compression> {
-        COMPRESSIONS.iter().find(|row| bytes.starts_with(row.3)).map(|row| row.0)
+        let known = COMPRESSIONS.iter().find(|row| !row.3.is_empty() && bytes.starts_with(row.3));
+        known.map(|row| row.0)
+    }
+
+    /// What the first bytes prove, or what the name of the file promises of a compression that has none of its own.
+    pub fn of_file(bytes: &[u8], path: &Path) -> Option<Compression> {
+        Compression::from_magic(bytes).or_else(|| {
+            let is_wal = VERSIONS.iter().any(|version| {
+                bytes.starts_with(&version.wal_magic.to_le_bytes())
+                    || bytes.starts_with(&version.wal_magic.to_be_bytes())
+            });
+            let name = path.file_name().unwrap_or_default().as_bytes();
+            let promised = name.split(|byte| *byte == b'.').skip(1).filter_map(Compression::from_extension);
+            promised.last().filter(|promised| !promised.has_magic() && !is_wal && !bytes.is_empty())
+        })
+    }
+
+    /// Can it be told by first bytes?
+    pub fn has_magic(self) -> bool {
+        COMPRESSIONS.iter().any(|row| row.0 == self && !row.3.is_empty())
     }
 
     /// Undoes this compression.
@@ -82,6 +114,10 @@ impl Compression {
             }
             Compression::Bzip2 => Box::new(MultiBzDecoder::new(inner)),
             Compression::Xz => Box::new(XzReader::new_mem_limit(inner, true, XZ_MEMORY_LIMIT_KB)),
+            Compression::Snappy => Box::new(snap::read::FrameDecoder::new(inner)),
+            // Its window is 16 MB at most: the extension for larger ones is not switched on.
+            Compression::Brotli => Box::new(Decompressor::new(inner, 64 << 10)),
+            Compression::Lzma => Box::new(LzmaReader::new_mem_limit(inner, XZ_MEMORY_LIMIT_KB, None)?),
         })
     }
 }
@@ -125,12 +161,20 @@ pub struct Unpacked {
 impl Unpacked {
     /// Undoes up to [`MAX_LAYERS`] compressions around the bytes of `file`.
     pub fn new(file: impl Read + Send + 'static) -> io::Result<Unpacked> {
+        Unpacked::named(file, Path::new(""))
+    }
+
+    /// The same for a file whose name may promise a compression that has no first bytes of its own.
+    pub fn named(file: impl Read + Send + 'static, path: &Path) -> io::Result<Unpacked> {
         let mut unpacked = Unpacked { layers: Vec::new(), reader: Box::new(file) };
         loop {
             let mut start = [0; MAGIC_SIZE];
             let count = read_full(&mut unpacked.reader, &mut start)?;
             let start = start.get(..count).unwrap_or_default().to_vec();
-            let magic = Compression::from_magic(&start);
+            let magic = match unpacked.layers.as_slice() {
+                [] => Compression::of_file(&start, path),
+                _ => Compression::from_magic(&start),
+            };
             let whole = Cursor::new(start).chain(unpacked.reader);
             match magic {
                 Some(compression) if unpacked.layers.len() < MAX_LAYERS => {
@@ -190,7 +234,24 @@ pub(crate) mod tests {
                 encoder.write_all(bytes).unwrap();
                 encoder.finish().unwrap()
             }
-            Compression::Xz => unreachable!("no encoder"),
+            Compression::Snappy => {
+                let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+                encoder.write_all(bytes).unwrap();
+                encoder.into_inner().unwrap()
+            }
+            // Blocks that are stored as they are: 16 bits of length, then the bytes.
+            Compression::Brotli => {
+                let mut out = Vec::new();
+                for (index, block) in bytes.chunks(1 << 16).enumerate() {
+                    let shift = if index == 0 { 4 } else { 3 };
+                    let header = (block.len() as u32 - 1) << shift | 1 << (16 + shift);
+                    out.extend_from_slice(&header.to_le_bytes()[..3]);
+                    out.extend_from_slice(block);
+                }
+                out.push(3);
+                out
+            }
+            Compression::Xz | Compression::Lzma => unreachable!("no encoder"),
         }
     }
 
@@ -203,8 +264,43 @@ pub(crate) mod tests {
         0x0A, 0x15, 0x1A, 0xE1, 0x67, 0x1F, 0xB6, 0xF3, 0x7D, 0x01, 0x00, 0x00, 0x00, 0x00, 0x04, 0x59, 0x5A,
     ];
 
-    const ENCODERS: [Compression; 4] =
-        [Compression::Gzip, Compression::Lz4, Compression::Zstd, Compression::Bzip2];
+    const ENCODERS: [Compression; 5] =
+        [Compression::Gzip, Compression::Lz4, Compression::Zstd, Compression::Bzip2, Compression::Snappy];
+
+    /// `printf 'some text\n' | xz --format=lzma`
+    #[rustfmt::skip]
+    const LZMA_OF_TEXT: [u8; 34] = [
+        0x5D, 0x00, 0x00, 0x80, 0x00, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x00, 0x39, 0x9B, 0xC9,
+        0xF2, 0xE7, 0x50, 0xB8, 0xC5, 0xE2, 0x5C, 0x9D, 0xA2, 0x57, 0x6E, 0xFF, 0xFF, 0xBF, 0xC8, 0x00, 0x00,
+    ];
+
+    fn unpack_named(bytes: &[u8], name: &str) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut unpacked = Unpacked::named(Cursor::new(bytes.to_vec()), Path::new(name))?;
+        unpacked.read_to_end(&mut content).map(|_| content)
+    }
+
+    #[test]
+    fn what_only_the_name_tells() {
+        assert_eq!(
+            unpack_named(b"\x0b\x05\x80hello world\x03", "d/00000002.history.br").unwrap(),
+            b"hello world"
+        );
+        assert_eq!(unpack_named(&LZMA_OF_TEXT, "x.lzma").unwrap(), b"some text\n");
+        assert_eq!(unpack_named(&LZMA_OF_TEXT, "x").unwrap(), LZMA_OF_TEXT);
+        let text: Vec<u8> =
+            (0..50_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let packed = pack(Compression::Brotli, &text);
+        assert!(unpack_named(&packed, "x.br").unwrap() == text);
+        for cut in [packed.len() - 1, packed.len() / 2, 9] {
+            assert!(unpack_named(&packed[..cut], "x.br").is_err(), "brotli cut to {cut}");
+        }
+        for cut in [3, 14, 20, 32] {
+            assert!(unpack_named(&LZMA_OF_TEXT[..cut], "x.lzma").is_err(), "lzma cut to {cut}");
+        }
+        // A segment that only says so.
+        assert_eq!(unpack_named(&[0x10, 0xD1, 2, 0], "x.br").unwrap(), [0x10, 0xD1, 2, 0]);
+    }
 
     fn unpack(bytes: &[u8]) -> (Vec<Compression>, io::Result<Vec<u8>>) {
         match Unpacked::new(Cursor::new(bytes.to_vec())) {

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod compressed;
+pub mod encrypted;
 pub mod file;
 pub mod pgdata;
 pub mod process;

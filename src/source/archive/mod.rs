@@ -1,19 +1,30 @@
 //! Directories that hold WAL: archives, and the pg_wal of a data directory, merged into one listing.
 //!
 //! A directory with a million names is ordinary, so an entry is twenty bytes and not a path: the segment's
-//! three numbers, which directory, and which of the few endings follow the name. Nothing is opened here.
+//! three numbers, which folder, which of the few endings follow the name, and which SHA-1. Nothing is opened here.
 //!
-//! A data directory (or its pg_wal) given as a DIR is recognised and kept apart, see [`Role`]. Layouts of
-//! other tools, with directories inside, get a file each beside this one.
+//! A data directory (or its pg_wal) given as a DIR is recognised and kept apart, see [`Role`]. So is a repository
+//! of a tool: [`layout`] has the table, with a file for each tool; [`list`] reads the names.
 
+mod barman;
+mod barman_cloud;
+pub mod layout;
+mod list;
 pub mod name;
+mod pg_probackup;
+pub mod pgbackrest;
+mod pghoard;
+mod pgmoneta;
+mod pitrery;
+mod wal_g;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use self::name::{ArchiveName, OtherName, Packing, classify};
+use self::layout::{Dialect, PLAIN, Repository};
+use self::name::{OtherName, Packing};
 use super::Error;
 use crate::pg::{TimelineId, WalFileName};
 
@@ -38,13 +49,26 @@ pub struct Directory {
     pub path: PathBuf,
     /// What it is.
     pub role: Role,
+    /// The repository to which it belongs, by its index in [`Archive::repositories`].
+    pub repository: Option<usize>,
+    /// What the repository's tool calls it, if it has several.
+    pub what: Option<String>,
 }
 
 /// What follows the name proper, such as `.gz.partial`.
 #[derive(Clone, Debug)]
 struct Ending {
     text: Vec<u8>,
+    /// How much of the text stands before a SHA-1.
+    before: usize,
     packing: Packing,
+}
+
+/// A directory that was listed: one of [`Archive::directories`] or one below it.
+#[derive(Clone, Debug)]
+struct Folder {
+    path: PathBuf,
+    directory: usize,
 }
 
 /// One file of a known kind: `T` is what its name says.
@@ -52,10 +76,12 @@ struct Ending {
 pub struct Entry<T> {
     /// The name's meaning.
     pub name: T,
-    /// Index of the directory.
-    directory: u16,
+    /// Index of the folder.
+    folder: u16,
     /// Index of the ending.
     ending: u16,
+    /// Index of the SHA-1 that the name states, from 1; 0 is none.
+    digest: u32,
 }
 
 /// Files that recovery does not ask for, by what they are.
@@ -66,9 +92,6 @@ pub struct OtherFiles {
     /// The first few in the order of their names.
     pub examples: Vec<PathBuf>,
 }
-
-/// How many other files of a kind are named.
-const EXAMPLES: usize = 5;
 
 /// Everything that the directories hold, sorted by name.
 #[derive(Debug, Default)]
@@ -83,16 +106,29 @@ pub struct Archive {
     pub backups: Vec<Entry<(WalFileName, u32)>>,
     /// Everything else.
     pub others: BTreeMap<OtherName, OtherFiles>,
+    /// The repositories of tools among what was given.
+    pub repositories: Vec<Repository>,
+    /// The cluster to choose where a repository holds several.
+    stanza: Option<String>,
+    folders: Vec<Folder>,
     endings: Vec<Ending>,
+    digests: Vec<[u8; 20]>,
 }
 
+/// What could not be done when a repository holds several clusters: the user has to choose one.
+pub const CHOOSE: &str = "choose a cluster in";
+
 impl Archive {
-    /// The names in all of these directories, and why some could not be listed. An error if none could.
-    pub fn open(directories: &[PathBuf]) -> Result<(Archive, Vec<Error>), Error> {
-        let mut archive = Archive::default();
+    /// The names in all of these directories, and why some could not be listed. An error if none could, or if one
+    /// holds several clusters and `stanza` is none of them.
+    pub fn open(directories: &[PathBuf], stanza: Option<&str>) -> Result<(Archive, Vec<Error>), Error> {
+        let mut archive = Archive::choosing(stanza);
         let mut unlisted = Vec::new();
         for directory in directories {
-            unlisted.extend(archive.add(directory).err());
+            match archive.add(directory) {
+                Err(error) if error.operation == CHOOSE => return Err(error),
+                result => unlisted.extend(result.err()),
+            }
         }
         match unlisted.pop() {
             Some(error) if archive.directories.is_empty() => Err(error),
@@ -103,96 +139,66 @@ impl Archive {
         }
     }
 
-    /// Adds the names in a directory that the user named: an archive, a data directory or a pg_wal.
+    /// An empty one that knows which cluster is meant where a repository holds several.
+    pub fn choosing(stanza: Option<&str>) -> Archive {
+        Archive { stanza: stanza.map(str::to_owned), ..Archive::default() }
+    }
+
+    /// Adds the names in a directory that the user named: an archive, a tool's repository, a data directory or a
+    /// pg_wal.
     pub fn add(&mut self, path: &Path) -> Result<(), Error> {
-        self.list(recognise(path))
+        let directory = recognise(path);
+        if directory.role != Role::Archive {
+            return self.list(directory, PLAIN);
+        }
+        match choose(path, layout::find(path), self.stanza.as_deref())? {
+            Some(repository) => self.add_repository(repository),
+            None => self.list(directory, PLAIN),
+        }
+    }
+
+    /// Adds one cluster's part of a repository.
+    pub fn add_repository(&mut self, repository: Repository) -> Result<(), Error> {
+        let dialect = repository.layout.dialect;
+        let parts = repository.wal.clone();
+        self.repositories.push(repository);
+        for part in parts {
+            if part.set_aside {
+                self.set_aside(&part.path)?;
+                continue;
+            }
+            let repository = Some(self.repositories.len() - 1);
+            let directory = Directory { path: part.path, role: Role::Archive, repository, what: part.what };
+            self.list(directory, dialect)?;
+        }
+        Ok(())
     }
 
     /// Adds the pg_wal of a data directory, however little of a data directory it still is.
     pub fn add_pg_wal(&mut self, root: &Path) -> Result<(), Error> {
         let role = Role::PgWal { data_directory: Some(root.to_owned()) };
-        self.list(Directory { path: root.join("pg_wal"), role })
+        self.list(Directory { path: root.join("pg_wal"), role, repository: None, what: None }, PLAIN)
     }
 
-    fn list(&mut self, directory: Directory) -> Result<(), Error> {
-        let index = u16::try_from(self.directories.len()).unwrap_or(u16::MAX);
-        let failed = |error| Error::at(&directory.path, "open directory")(error);
-        for entry in std::fs::read_dir(&directory.path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            // The kind comes with the name on all common file systems; a link is opened and judged later.
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => {
-                    let other = match classify(name.as_bytes()).0 {
-                        ArchiveName::Other(OtherName::ServerDirectory) => OtherName::ServerDirectory,
-                        _ => OtherName::Directory,
-                    };
-                    self.add_other(other, directory.path.join(&name));
-                }
-                Ok(kind) if kind.is_file() || kind.is_symlink() => {
-                    self.add_file(index, &directory.path, name.as_bytes());
-                }
-                _ => self.add_other(OtherName::Special, directory.path.join(&name)),
-            }
-        }
-        self.directories.push(directory);
-        let endings = &self.endings;
-        let text = |ending: u16| endings.get(usize::from(ending)).map(|ending| ending.text.as_slice());
-        self.segments.sort_unstable_by(|a, b| {
-            (a.name, a.directory)
-                .cmp(&(b.name, b.directory))
-                .then_with(|| text(a.ending).cmp(&text(b.ending)))
-        });
-        self.histories.sort_unstable();
-        self.backups.sort_unstable();
-        for files in self.others.values_mut() {
-            files.examples.sort_unstable();
-        }
-        Ok(())
-    }
-
-    fn add_file(&mut self, directory: u16, path: &Path, name: &[u8]) {
-        let (meaning, packing) = classify(name);
-        let proper = match meaning {
-            ArchiveName::Segment(_) => 24,
-            ArchiveName::History(_) => 16,
-            ArchiveName::BackupHistory(..) => 40,
-            ArchiveName::Other(other) => return self.add_other(other, path.join(OsStr::from_bytes(name))),
-        };
-        let text = name.get(proper..).unwrap_or_default();
-        let known = self.endings.iter().position(|ending| ending.text == text);
-        let Ok(ending) = u16::try_from(known.unwrap_or(self.endings.len())) else {
-            return self.add_other(OtherName::Unknown, path.join(OsStr::from_bytes(name)));
-        };
-        if known.is_none() {
-            self.endings.push(Ending { text: text.to_vec(), packing });
-        }
-        match meaning {
-            ArchiveName::Segment(name) => self.segments.push(Entry { name, directory, ending }),
-            ArchiveName::History(name) => self.histories.push(Entry { name, directory, ending }),
-            ArchiveName::BackupHistory(segment, offset) => {
-                self.backups.push(Entry { name: (segment, offset), directory, ending });
-            }
-            ArchiveName::Other(_) => {}
-        }
-    }
-
-    fn add_other(&mut self, other: OtherName, path: PathBuf) {
-        let files = self.others.entry(other).or_default();
-        files.count += 1;
-        // The smallest names, so that the same directory always gives the same report.
-        if files.examples.len() < EXAMPLES {
-            files.examples.push(path);
-        } else if let Some(last) = files.examples.iter_mut().max()
-            && path < *last
-        {
-            *last = path;
-        }
-    }
-
-    /// The directory that holds an entry.
+    /// The directory that holds an entry, itself or in a folder below.
     pub fn directory<T>(&self, entry: &Entry<T>) -> Option<&Directory> {
-        self.directories.get(usize::from(entry.directory))
+        self.directories.get(self.directory_index(entry)?)
+    }
+
+    /// The index of that directory.
+    pub fn directory_index<T>(&self, entry: &Entry<T>) -> Option<usize> {
+        self.folder(entry).map(|folder| folder.directory)
+    }
+
+    fn folder<T>(&self, entry: &Entry<T>) -> Option<&Folder> {
+        self.folders.get(usize::from(entry.folder))
+    }
+
+    /// What is special about the files in a directory.
+    pub fn dialect<T>(&self, entry: &Entry<T>) -> Dialect {
+        let repository = self.directory(entry).and_then(|directory| directory.repository);
+        let repository = repository.and_then(|index| self.repositories.get(index));
+        repository.map_or(PLAIN, |repository| repository.layout.dialect)
     }
 
     /// Is the entry in a server's own pg_wal rather than in an archive?
@@ -205,14 +211,24 @@ impl Archive {
         self.endings.get(usize::from(entry.ending)).map_or(Packing::default(), |ending| ending.packing)
     }
 
+    /// The SHA-1 of the segment itself, if the name states it.
+    pub fn digest<T>(&self, entry: &Entry<T>) -> Option<&[u8; 20]> {
+        self.digests.get((entry.digest as usize).checked_sub(1)?)
+    }
+
     /// The file's name: `proper` is what the entry's name looks like in a file name.
     fn path<T>(&self, entry: &Entry<T>, proper: &str) -> PathBuf {
         let mut name = proper.as_bytes().to_vec();
-        if let Some(ending) = self.endings.get(usize::from(entry.ending)) {
-            name.extend_from_slice(&ending.text);
+        let ending = self.endings.get(usize::from(entry.ending));
+        let (text, before) = ending.map_or((&[][..], 0), |ending| (ending.text.as_slice(), ending.before));
+        name.extend_from_slice(text.get(..before).unwrap_or_default());
+        if let Some(digest) = self.digest(entry) {
+            name.push(b'-');
+            name.extend_from_slice(hex::encode(digest).as_bytes());
         }
-        let directory = self.directory(entry).map(|directory| directory.path.clone()).unwrap_or_default();
-        directory.join(OsStr::from_bytes(&name))
+        name.extend_from_slice(text.get(before..).unwrap_or_default());
+        let folder = self.folder(entry).map(|folder| folder.path.clone()).unwrap_or_default();
+        folder.join(OsStr::from_bytes(&name))
     }
 
     /// Where a segment is.
@@ -232,11 +248,38 @@ impl Archive {
     }
 }
 
+/// The cluster that is meant: the only one, or the one called `stanza`. Clusters are never merged silently.
+fn choose(path: &Path, found: Vec<Repository>, stanza: Option<&str>) -> Result<Option<Repository>, Error> {
+    let (Some(first), count) = (found.first(), found.len()) else { return Ok(None) };
+    if count == 1 && (first.is_own || stanza.is_none()) {
+        return Ok(found.into_iter().next());
+    }
+    let names: Vec<_> = found.iter().filter_map(|repository| repository.cluster.clone()).collect();
+    let (tool, word) = (first.layout.name, first.layout.cluster_word);
+    let chosen = found.into_iter().find(|repository| repository.cluster.as_deref() == stanza);
+    if chosen.is_some() && stanza.is_some() {
+        return Ok(chosen);
+    }
+    let names = names.join(", ");
+    let message = match stanza {
+        Some(stanza) => format!("this {tool} repository has no {word} \"{stanza}\", but {names}"),
+        None => format!(
+            "this {tool} repository has several, choose one (--stanza, or its own directory): {names}"
+        ),
+    };
+    Err(Error::at(path, CHOOSE)(std::io::Error::other(message)))
+}
+
 /// A data directory has PG_VERSION and pg_wal; a pg_wal has archive_status, or pg_control beside it.
 fn recognise(path: &Path) -> Directory {
     let inside = path.join("pg_wal");
     if path.join("PG_VERSION").is_file() && inside.is_dir() {
-        return Directory { path: inside, role: Role::PgWal { data_directory: Some(path.to_owned()) } };
+        return Directory {
+            path: inside,
+            role: Role::PgWal { data_directory: Some(path.to_owned()) },
+            repository: None,
+            what: None,
+        };
     }
     // ".", links and such: the name that counts is the real one.
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -247,7 +290,7 @@ fn recognise(path: &Path) -> Directory {
     } else {
         Role::Archive
     };
-    Directory { path: path.to_owned(), role }
+    Directory { path: path.to_owned(), role, repository: None, what: None }
 }
 
 /// What archive_status says about one file of pg_wal.
@@ -321,7 +364,8 @@ mod tests {
         std::fs::create_dir_all(data.join("pg_wal/archive_status")).unwrap();
         std::fs::write(data.join("PG_VERSION"), "15\n").unwrap();
         let expected = Role::PgWal { data_directory: Some(data.clone()) };
-        assert_eq!(recognise(&data), Directory { path: data.join("pg_wal"), role: expected });
+        let recognised = recognise(&data);
+        assert_eq!((recognised.path, recognised.role), (data.join("pg_wal"), expected));
         assert!(matches!(recognise(&data.join("pg_wal")).role, Role::PgWal { data_directory: None }));
         assert_eq!(recognise(root.path()).role, Role::Archive);
         for status in ["00000001000000000000000B.ready", "00000001000000000000000A.done", "junk"] {
@@ -330,11 +374,5 @@ mod tests {
         let found = archive_status(&data.join("pg_wal")).unwrap();
         assert_eq!(found.len(), 2);
         assert!(found[0].done && found[0].name.ends_with('A'));
-    }
-
-    impl PartialEq for Directory {
-        fn eq(&self, other: &Directory) -> bool {
-            self.path == other.path && self.role == other.role
-        }
     }
 }

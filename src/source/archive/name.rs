@@ -7,6 +7,7 @@
 //! 00000001000000000000000A.gz.partial      pg_receivewal compresses as it receives; .partial.gz: somebody did
 //! 00000002.history                         (also compressed: pitrery, WAL-G)
 //! 00000001000000000000000A.00000028.backup backup history (also compressed)
+//! 00000001000000000000000A-SHA1.zst        pgBackRest's, also .partial-SHA1.zst; only in its repositories
 //! ```
 //!
 //! Everything else gets its own word, because a name that looks almost right is how WAL gets lost: a copy
@@ -36,7 +37,7 @@ pub struct Packing {
     pub partial: bool,
     /// The outermost compression promised.
     pub compression: Option<Compression>,
-    /// Packed by something that cannot be undone here: `.br`, `.gpg`, …
+    /// Packed by something that cannot be undone here: `.lzo`, `.gpg`, …
     pub foreign: bool,
 }
 
@@ -65,6 +66,12 @@ pub enum OtherName {
     WalGDelta,
     /// `.json`: metadata of WAL-G and others.
     Json,
+    /// `*.metadata`, `xlog.db`: a tool's own notes.
+    ToolMetadata,
+    /// A file that the tool refused to take in: Barman's `errors/`.
+    SetAside,
+    /// A link inside a repository.
+    Link,
     /// A directory that is not descended into.
     Directory,
     /// A FIFO, socket or device.
@@ -90,6 +97,9 @@ impl OtherName {
             }
             OtherName::WalGDelta => "WAL-G's list of changed blocks",
             OtherName::Json => "metadata",
+            OtherName::ToolMetadata => "the tool's own list or metadata",
+            OtherName::SetAside => "refused by the tool and set aside: recovery does not get it",
+            OtherName::Link => "link, not followed inside a repository",
             OtherName::Directory => "directory, not descended into: name it as another DIR if it holds WAL",
             OtherName::Special => "no regular file",
             OtherName::Unknown => "not part of an archive",
@@ -98,7 +108,7 @@ impl OtherName {
 }
 
 /// Extensions of packings that cannot be undone here.
-const FOREIGN: &[&[u8]] = &[b"br", b"lzma", b"lzo", b"snappy", b"Z", b"zip", b"gpg", b"pgp", b"aes", b"enc"];
+const FOREIGN: &[&[u8]] = &[b"lzo", b"Z", b"zip", b"gpg", b"pgp", b"aes", b"enc"];
 
 /// Takes a file's name apart. The last part of the result says what follows the name proper.
 pub fn classify(name: &[u8]) -> (ArchiveName, Packing) {
@@ -122,6 +132,35 @@ pub fn classify(name: &[u8]) -> (ArchiveName, Packing) {
         return (ArchiveName::History(TimelineId(timeline)), packing);
     }
     (ArchiveName::Other(other(name)), Packing::default())
+}
+
+/// A name in a pgBackRest repository, where `-` and the SHA-1 of the content follow that of a segment.
+pub struct Digested {
+    /// What the name means.
+    pub segment: WalFileName,
+    /// How it is packed.
+    pub packing: Packing,
+    /// The SHA-1 of the segment itself.
+    pub digest: [u8; 20],
+    /// How many bytes of the name stand before the `-`.
+    pub before: usize,
+}
+
+/// Takes such a name apart; none if it is no such name.
+pub fn digested(name: &[u8]) -> Option<Digested> {
+    let segment = name.get(..24).and_then(WalFileName::parse)?;
+    let rest = name.get(24..)?;
+    let partial = rest.strip_prefix(b".partial");
+    let mut digest = [0; 20];
+    let text = partial.unwrap_or(rest).strip_prefix(b"-")?.get(..40)?;
+    // Upper-case digits would not come back when the name is put together again.
+    if text.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    hex::decode_to_slice(text, &mut digest).ok()?;
+    let before = if partial.is_some() { 32 } else { 24 };
+    let packing = packing(name.get(before + 41..)?)?;
+    Some(Digested { segment, packing: Packing { partial: partial.is_some(), ..packing }, digest, before })
 }
 
 /// Every extension in `rest` must be known: nothing, `.gz`, `.partial`, `.gz.partial`, …
@@ -168,6 +207,8 @@ fn other(name: &[u8]) -> OtherName {
         OtherName::WalGDelta
     } else if ends(b".json") {
         OtherName::Json
+    } else if ends(b".metadata") || name == b"xlog.db" {
+        OtherName::ToolMetadata
     } else if hex && (matches!(stem.len(), 22..=26) || (stem.len() >= 6 && ends(b".history"))) {
         OtherName::Misnamed
     } else {
