@@ -11,7 +11,7 @@ use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
 use crate::format::wal::page_header::HeaderFault;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::timeline::{Hole, Way};
-use crate::scan::wal_archive::{SegmentFault, SegmentFile, SizeSource, StreamFault};
+use crate::scan::wal_archive::{Difference, SegmentFault, SegmentFile, SizeSource, StreamFault};
 use crate::scan::wal_chains::Stop;
 use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, Reach, is_on};
 use crate::source::archive::name::{ArchiveName, OtherName, classify};
@@ -305,10 +305,14 @@ fn check_copies(picture: &Picture, findings: &mut Findings) {
         let place = Place::path(&copy.second);
         let first = copy.first.display();
         findings.push(match copy.difference {
-            Some(offset) => {
-                Finding::new(arc::COPIES_DIFFER, place, format!("two different segments {}", copy.name))
-                    .measured("first byte that differs", offset)
-                    .measured("the other one", first)
+            Some(difference) => {
+                let text = format!("two different segments {}", copy.name);
+                let finding = Finding::new(arc::COPIES_DIFFER, place, text);
+                match difference {
+                    Difference::At(offset) => finding.measured("first byte that differs", offset),
+                    Difference::Digest => finding.measured("what differs", "the SHA-1 in their names"),
+                }
+                .measured("the other one", first)
             }
             None => Finding::new(arc::COPIES_EQUAL, place, format!("{} is there twice, equal", copy.name))
                 .measured("the other one", first),

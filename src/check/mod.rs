@@ -8,6 +8,7 @@ pub mod log_place;
 pub mod page_checksum;
 pub mod page_damage;
 pub mod recovery_target;
+pub mod repository;
 pub mod slru;
 pub mod slru_cluster;
 pub mod structure;

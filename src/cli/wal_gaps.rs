@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use super::{Common, Failure};
 use crate::check::archive::{check_archive, recovery_verdict};
+use crate::check::repository::{check_repositories, encrypted};
 use crate::check::timelines::check_timelines;
 use crate::check::wal_reach::check_records;
 use crate::finding::{Coverage, Findings, Severity, arc};
@@ -121,6 +122,7 @@ impl Arguments {
         let gaps = picture.gaps();
         let mut findings = Findings::keeping_all(self.common.all);
         check_archive(picture, &gaps, &targets, &mut findings);
+        check_repositories(picture, &mut findings);
         check_timelines(picture, &mut findings);
         check_records(picture, &targets, &mut findings);
         let sections = tables::sections(picture, &gaps, target, self.common.all);
@@ -162,12 +164,19 @@ fn coverage(picture: &Picture) -> Coverage {
     for file in &picture.wal.files {
         if file.content.is_some() {
             coverage.files += 1;
-        } else if archive.packing(&file.entry).foreign {
-            coverage.skip(
-                &archive.segment_path(&file.entry),
-                "packed in a way that is not undone here: taken by its name",
-            );
+        } else if archive.packing(&file.entry).foreign && picture.wal.depth != Depth::Names {
+            let why = "packed in a way that is not undone here: taken by its name";
+            coverage.fail(&archive.segment_path(&file.entry), why);
         }
+    }
+    for ((directory, encryption), names) in encrypted(picture) {
+        if let Some(directory) = archive.directories.get(directory) {
+            let why = format!("{} segments: {}; taken by their names", names.len(), encryption.text());
+            coverage.fail(&directory.path, why);
+        }
+    }
+    for (path, why) in archive.repositories.iter().flat_map(|repository| &repository.passed_over) {
+        coverage.skip(path, why.clone());
     }
     for part in picture.records.iter().flat_map(|records| &records.parts) {
         if part.found.more_losses > 0

@@ -245,6 +245,7 @@ fn identify(
 ) -> Result<(Archive, WalKind), Failure> {
     let all = std::mem::take(&mut archive.segments);
     let step = all.len().div_ceil(SAMPLES).max(1);
+    let mut encrypted = None;
     let named: Vec<_> = all.iter().filter(|entry| Some(entry.name) == first).copied().collect();
     let others = || all.iter().step_by(step).copied();
     let both = named.iter().copied().chain(others().filter(|entry| Some(entry.name) != first)).collect();
@@ -256,6 +257,7 @@ fn identify(
         let headers = wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
         let mut sound = headers.filter(|header| header.fault(true).is_none() && header.major() == major);
         let found = major.zip(sound.next()).map(|(major, header)| (major, header.abi));
+        encrypted = encrypted.or(wal.files.iter().find_map(|file| file.content.as_ref()?.encryption));
         archive = wal.archive;
         if let Some((major, abi)) = found {
             archive.segments = all;
@@ -264,7 +266,8 @@ fn identify(
     }
     let places: Vec<_> = archive.directories.iter().map(|d| format!("\"{}\"", d.path.display())).collect();
     let places = if places.is_empty() { "here".to_owned() } else { format!("in {}", places.join(", ")) };
-    Err(Failure::Usage(format!("there is no WAL of a known major {places}")))
+    let encrypted = encrypted.map(|found| format!(": {}", found.text())).unwrap_or_default();
+    Err(Failure::Usage(format!("there is no WAL of a known major {places}{encrypted}")))
 }
 
 /// Which timeline counts where on the way to `timeline`.

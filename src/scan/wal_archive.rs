@@ -581,8 +581,17 @@ pub struct Duplicate {
     pub first: PathBuf,
     /// The other one.
     pub second: PathBuf,
-    /// First byte in which the segments differ, once unpacked.
-    pub difference: Option<u64>,
+    /// How they differ, once unpacked; none if they do not.
+    pub difference: Option<Difference>,
+}
+
+/// How two files of one name differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// From this byte on.
+    At(u64),
+    /// By the SHA-1 that their names state; their content was not compared.
+    Digest,
 }
 
 impl WalArchive {
@@ -699,6 +708,23 @@ impl WalArchive {
         }
     }
 
+    /// Files that bear one name in archives and state another SHA-1 than the first of them.
+    pub fn other_digests(&self) -> Vec<Duplicate> {
+        let archived: Vec<_> = self.files.iter().filter(|file| self.is_archived(file)).collect();
+        let pairs = pairs(&archived).into_iter().filter_map(|(first, second)| {
+            let (ours, theirs) = (self.archive.digest(&first.entry)?, self.archive.digest(&second.entry)?);
+            let [path, other] = [first, second].map(|file| self.archive.segment_path(&file.entry));
+            let difference = Some(Difference::Digest);
+            (ours != theirs).then_some(Duplicate {
+                name: first.entry.name,
+                first: path,
+                second: other,
+                difference,
+            })
+        });
+        pairs.collect()
+    }
+
     /// Compares the files that bear one name in archives and have no fault of their own, whole.
     pub fn duplicates(&mut self, threads: usize) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
         let progress = Arc::new(AtomicU64::new(0));
@@ -717,15 +743,12 @@ impl WalArchive {
             .iter()
             .filter(|file| self.is_archived(file) && !file.unreadable && self.faults(file).is_empty())
             .collect();
-        let pairs: Vec<(&SegmentFile, &SegmentFile)> = candidates
-            .chunk_by(|a, b| a.entry.name == b.entry.name)
-            .flat_map(|group| group.iter().skip(1).filter_map(|file| Some((*group.first()?, *file))))
-            .collect();
+        let pairs = pairs(&candidates);
         let mut unreadable = Vec::new();
         let work = |(first, second): &(&SegmentFile, &SegmentFile)| {
             let (name, paths) =
                 (first.entry.name, [first, second].map(|file| self.archive.segment_path(&file.entry)));
-            let difference = self.difference(&paths, progress)?;
+            let difference = self.difference(&paths, progress)?.map(Difference::At);
             let [first, second] = paths;
             Ok(Some(Duplicate { name, first, second, difference }))
         };
@@ -777,6 +800,14 @@ impl WalArchive {
             offset += count as u64;
         }
     }
+}
+
+/// The first file of each name with each of the others.
+fn pairs<'f>(files: &[&'f SegmentFile]) -> Vec<(&'f SegmentFile, &'f SegmentFile)> {
+    files
+        .chunk_by(|a, b| a.entry.name == b.entry.name)
+        .flat_map(|group| group.iter().skip(1).filter_map(|file| Some((*group.first()?, *file))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -901,6 +932,6 @@ pub(crate) mod tests {
         let (duplicates, unreadable) = scan.duplicates(2);
         assert_eq!(unreadable, []);
         let differences: Vec<_> = duplicates.iter().map(|duplicate| duplicate.difference).collect();
-        assert_eq!(differences, [None, Some(900_000)]);
+        assert_eq!(differences, [None, Some(Difference::At(900_000))]);
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::control::{ControlScan, scan_control};
+use super::repository::{RepositoryFacts, read_repository};
 use super::timeline::{Builder, Hole, Run, Stretch, Timelines, Way};
 use super::wal_archive::{Depth, Duplicate, PgWalState, SegmentFault, SegmentFile, WalArchive};
 use super::wal_chains::{Chain, Chains, Moment, Records, Stop, walk_records};
@@ -88,6 +89,8 @@ pub struct Picture {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Every record, if they were asked for.
     pub records: Option<Records>,
+    /// What the repositories of tools say of themselves, in the order of [`Archive::repositories`].
+    pub repositories: Vec<RepositoryFacts>,
 }
 
 /// Neighbouring segments that are missing on one timeline, and what that costs.
@@ -152,7 +155,7 @@ pub struct Beyond {
 pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
     let mut unreadable = wal.unreadable.clone();
     let (duplicates, failed) =
-        if wal.depth == Depth::Names { Default::default() } else { wal.duplicates(threads) };
+        if wal.depth == Depth::Names { (wal.other_digests(), Vec::new()) } else { wal.duplicates(threads) };
     unreadable.extend(failed);
     let faults: BTreeMap<usize, Vec<SegmentFault>> = wal
         .files
@@ -164,6 +167,8 @@ pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
     let histories = read_histories(&wal, &mut unreadable);
     let backups = read_backups(&wal, &mut unreadable);
     let pg_wals = read_pg_wals(&wal, &mut unreadable);
+    let mut repositories: Vec<_> = wal.archive.repositories.iter().map(read_repository).collect();
+    repositories.iter_mut().for_each(|facts| unreadable.append(&mut facts.unreadable));
     let has_archive = wal.archive.directories.iter().any(|directory| directory.role == Role::Archive);
     let judged = |in_pg_wal: bool| in_pg_wal != has_archive;
     let timelines = build(&wal, &faults, &histories, judged);
@@ -180,6 +185,7 @@ pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
         with_pg_wal,
         unreadable,
         records: None,
+        repositories,
     };
     if picture.wal.depth == Depth::Records {
         let mut records = walk_records(&picture, threads);

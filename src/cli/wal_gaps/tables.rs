@@ -2,7 +2,7 @@
 
 mod reach;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::archive::restorable_backups;
 use crate::pg::TimelineId;
@@ -23,6 +23,7 @@ pub(super) fn sections(
 ) -> Vec<Section> {
     let limit = if all { usize::MAX } else { ROWS };
     let mut sections = vec![facts(picture, gaps, target)];
+    sections.extend(repositories(picture));
     sections.extend(target.and_then(|target| reach::facts(picture, target)));
     sections.extend(reach::chains(picture, limit));
     sections.extend([timelines(picture, limit), ranges(picture, gaps, limit)]);
@@ -101,6 +102,41 @@ fn facts(picture: &Picture, gaps: &[Gap], target: Option<TimelineId>) -> Section
         facts.push(fact("restorable_backups", "backups with whole WAL", whole));
     }
     Section::Facts { key: "summary", heading: "Summary", facts }
+}
+
+/// What was recognised as a tool's repository, and the segments in each of its directories.
+fn repositories(picture: &Picture) -> Option<Section> {
+    let archive = &picture.wal.archive;
+    let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+    for entry in &archive.segments {
+        *counts.entry(archive.directory_index(entry)?).or_default() += 1;
+    }
+    let rows = archive.directories.iter().enumerate().filter_map(|(index, directory)| {
+        let repository = archive.repositories.get(directory.repository?)?;
+        let facts = picture.repositories.get(directory.repository?)?;
+        Some(vec![
+            Cell::from(repository.layout.name),
+            Cell::from(repository.cluster.clone()),
+            Cell::from(directory.what.clone()),
+            Cell::from(counts.get(&index).copied().unwrap_or(0)),
+            Cell::from(facts.backups.len() as u64),
+            Cell::Path(directory.path.clone()),
+        ])
+    });
+    let rows: Vec<_> = rows.collect();
+    (!rows.is_empty()).then(|| Section::Table {
+        key: "repositories",
+        heading: "Repositories that were recognised",
+        columns: vec![
+            ("tool", "TOOL"),
+            ("cluster", "STANZA/SERVER"),
+            ("what", "PART"),
+            ("segments", "SEGMENTS"),
+            ("backups", "BACKUPS"),
+            ("path", "DIRECTORY"),
+        ],
+        rows,
+    })
 }
 
 fn timelines(picture: &Picture, limit: usize) -> Section {

@@ -6,7 +6,7 @@ codes! {
         next "Do not restore yet. Look for the segments where the finding says, in the pg_wal of the primary and of every standby, under a .partial name, in other archives and in backups that carry their WAL; copy them into the archive under the exact name. If they are gone, take a new base backup now: only backups that start behind the gap can use the later segments.";
     NO_SEGMENTS = "ARC-002", Damage, "no usable WAL segment",
         means "Nothing here can be replayed: a backup without its WAL does not start.",
-        next "Check that this is the directory that restore_command reads (archives of other tools have it one or two levels deeper), then look at the other files listed.";
+        next "Check that this is the directory that restore_command reads, or the repository of a backup tool, then look at the other files listed.";
     EMPTY = "ARC-003", Damage, "archive file has wrong size: 0",
         means "The file has no content, as after a full disk or a crash of the archive's machine behind a copy that was not synced. The server stops with FATAL when recovery asks for it, and archive_command may refuse to overwrite it for ever.",
         next "Compare with the copy in pg_wal, if it is still there; move the empty file aside and archive the segment again. Make archive_command write under a temporary name, sync and rename.";
@@ -85,4 +85,22 @@ codes! {
     OTHER_CLUSTER = "ARC-029", Fatal, "archive and data directory are not of one cluster",
         means "The system identifier in the data directory's pg_control is not the one in the archive's segments: the archive is that of another cluster.",
         next "Find the right archive. Do not let this server archive into this one.";
+    DIGEST = "ARC-030", Damage, "content is not what its SHA-1 says",
+        means "pgBackRest wrote the SHA-1 of the segment into its name, and the content has another one: it was changed after it was stored. archive-get does not compare them, so that recovery gets it as it is.",
+        next "Run with --deep: it tells whether the records are still valid. Look for another copy in pg_wal, on a standby or in another repository, and check the disk under this one.";
+    ENCRYPTED = "ARC-031", Warning, "encrypted: content not examined",
+        means "The segments are encrypted. Their names are taken into account, but whether they hold what the names say is not known here.",
+        next "Let the tool that has the key verify them (pgbackrest verify; wal-g wal-verify), or decrypt a copy and examine that.";
+    OTHER_REPOSITORY = "ARC-032", Damage, "segments are not of the cluster that the repository names",
+        means "The tool's own files name one system identifier, the page headers of the segments another one: two clusters archive into one place, or the cluster was made anew under the same name.",
+        next "Keep both. Find out which cluster archives here today, and give each its own stanza, server or prefix.";
+    INFO_DAMAGED = "ARC-033", Warning, "a tool's own file is damaged",
+        means "pgBackRest keeps archive.info and backup.info twice, each with a checksum. It goes on with the other one; if none is sound it refuses to archive and to restore.",
+        next "Compare the two files. With one sound copy, the next archive-push or backup writes both; without, the tool's support must rebuild them. The segments do not depend on them.";
+    NOT_LISTED = "ARC-034", Note, "xlog.db and the directory differ",
+        means "Barman's list of WAL files does not name what is in the directory. The directory counts for a restore; Barman itself goes by the list when it shows and copies WAL.",
+        next "Run barman rebuild-xlogdb for this server.";
+    SET_ASIDE = "ARC-035", Warning, "segments that Barman refused",
+        means "Barman puts aside what it must not take in: *.duplicate are segments that came twice with different content, *.unknown are no WAL files. Different content under one name means that two servers write the same timeline.",
+        next "Compare them with the segments of the same name. Find out which server sent which before one of them is removed.";
 }
