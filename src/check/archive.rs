@@ -10,7 +10,7 @@ use super::wal_reach::{beyond_text, moment_text};
 use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
 use crate::format::wal::page_header::HeaderFault;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
-use crate::scan::timeline::{Hole, Way};
+use crate::scan::timeline::{Hole, Run, Way};
 use crate::scan::wal_archive::{Difference, SegmentFault, SegmentFile, SizeSource, StreamFault};
 use crate::scan::wal_chains::Stop;
 use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, Reach, is_on};
@@ -25,6 +25,7 @@ pub fn check_archive(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], fi
     check_size(picture, findings);
     check_presence(picture, findings);
     check_gaps(picture, gaps, targets, findings);
+    check_accepted(picture, gaps, findings);
     check_segments(picture, gaps, findings);
     check_backups(picture, findings);
     check_copies(picture, findings);
@@ -75,13 +76,49 @@ fn check_gaps(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings:
             format!("{} segments from {} to {} are", gap.run.count(), name(first), name(last))
         };
         let place = Place::wal(size.start(first), size.start(last.saturating_add(1)));
-        let mut finding = Finding::new(arc::MISSING, place, format!("{names} missing"))
-            .with_severity(severity_of(&gap.costs, targets))
-            .measured("missing", bytes_text(missing, size.bytes()));
+        let mut finding = if picture.is_accepted(gap.timeline, gap.run) {
+            Finding::new(arc::ACCEPTED, place, format!("{names} missing, which was accepted"))
+        } else {
+            let severity = severity_of(&gap.costs, targets);
+            Finding::new(arc::MISSING, place, format!("{names} missing")).with_severity(severity)
+        };
+        finding = finding.measured("missing", bytes_text(missing, size.bytes()));
+        for accepted in picture.accepted.touching(gap.timeline, first, last, size).take(SPELLED_OUT) {
+            let reason = accepted.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            finding =
+                finding.measured("accepted", format!("{} to {}{reason}", accepted.first, accepted.last));
+        }
         if !gap.unusable.is_empty() {
             finding = finding.measured("there but of no use", gap.unusable.len());
         }
         findings.push(with_places(picture, gap, with_costs(finding, &gap.costs)));
+    }
+}
+
+/// Accepted gaps that are none.
+fn check_accepted(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
+    let size = picture.timelines.segment_size;
+    for accepted in &picture.accepted.gaps {
+        let new = |place, because: &str| {
+            let text = format!("{} to {} was accepted as a gap and is none", accepted.first, accepted.last);
+            Finding::new(arc::ACCEPTED_GONE, place, text).measured("because", because)
+        };
+        let (Some(first), Some(last)) = (accepted.first.segno(size), accepted.last.segno(size)) else {
+            findings.push(new(Place::default(), "the segment size does not allow these names"));
+            continue;
+        };
+        let timeline = accepted.first.timeline;
+        let touches = |gap: &Gap| gap.timeline == timeline && gap.run.first <= last && first <= gap.run.last;
+        if gaps.iter().any(touches) {
+            continue;
+        }
+        let oldest = picture.timelines.by_id.get(&timeline).and_then(|timeline| timeline.first());
+        let why = match oldest {
+            None => "there is nothing of its timeline",
+            Some(oldest) if oldest > last => "the archive begins behind it",
+            _ => "its segments are there, or nothing follows them",
+        };
+        findings.push(new(Place::wal(size.start(first), size.start(last.saturating_add(1))), why));
     }
 }
 
@@ -162,6 +199,13 @@ fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
                 if !matches!(fault, SegmentFault::ForeignSystem { .. }) {
                     finding = finding.with_severity(Severity::Warning);
                 }
+            }
+            if segno
+                .is_some_and(|segno| picture.is_accepted(name.timeline, Run { first: segno, last: segno }))
+            {
+                finding = finding
+                    .with_severity(Severity::Note)
+                    .measured("the loss of this segment", "was accepted");
             }
             if let Some(gap) = gap {
                 finding = with_places(picture, gap, with_costs(finding, &gap.costs));
@@ -293,11 +337,22 @@ fn check_backups(picture: &Picture, findings: &mut Findings) {
                     picture.timelines.name(backup.timeline, size.segno(backup.start)),
                 )
                 .measured("last segment needed", picture.timelines.name(backup.timeline, last));
+        if lost_as_accepted(picture, way, backup.start, stop) {
+            finding = finding
+                .with_severity(Severity::Note)
+                .measured("the missing segments", "were accepted as lost");
+        }
         if expired {
             finding = finding.with_severity(Severity::Note).measured("later backups", "are there");
         }
         findings.push(finding);
     }
+}
+
+/// Is all that is missing in a range accepted?
+fn lost_as_accepted(picture: &Picture, way: &Way, start: Lsn, stop: Lsn) -> bool {
+    let mut holes = way.holes.iter().filter(|hole| hole.begin < stop && start < hole.end).peekable();
+    holes.peek().is_some() && holes.all(|hole| picture.is_accepted_hole(hole))
 }
 
 fn check_copies(picture: &Picture, findings: &mut Findings) {
@@ -482,10 +537,17 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
     let Some(target) = target else { return "there is no WAL segment that recovery can use".to_owned() };
     let called = if latest { format!("timeline {target} (latest)") } else { format!("timeline {target}") };
     let way = picture.way(target);
-    let start = picture.start_of(&way);
-    let Some((index, stretch)) = way.from(start) else {
+    let mut start = picture.start_of(&way);
+    let Some((mut index, mut stretch)) = way.from(start) else {
         return format!("there is no usable WAL for {called}");
     };
+    // What an accepted gap cuts off is no news: what matters is the WAL behind it.
+    let mut behind = "";
+    while way.holes.get(index).is_some_and(|hole| picture.is_accepted_hole(hole))
+        && let Some(next) = way.stretches.get(index + 1)
+    {
+        (index, stretch, start, behind) = (index + 1, next, next.begin, ", behind an accepted gap,");
+    }
     let known = picture.backups.iter().any(|backup| is_on(&way, backup));
     let none_whole = known && restorable_backups(picture, &way).is_empty();
     let backups = if none_whole { "no backup known here has its WAL whole; " } else { "" };
@@ -494,11 +556,11 @@ pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: b
     let moment = moment.map(|moment| format!(", last {}", moment_text(&moment))).unwrap_or_default();
     let text = match (stop_text(picture, &way, index, reach.as_ref()), &reach) {
         (None, None) => format!(
-            "WAL for {called} is whole from {} on: recovery reaches {} at most, in {}",
+            "WAL for {called} is whole from {}{behind} on: recovery reaches {} at most, in {}",
             stretch.first, stretch.end, stretch.last
         ),
         (None, Some(_)) => format!(
-            "every record for {called} is valid from {} on: recovery reaches {} in {}{moment}",
+            "every record for {called} is valid from {}{behind} on: recovery reaches {} in {}{moment}",
             stretch.first, stretch.end, stretch.last
         ),
         (Some((how, why)), _) => {

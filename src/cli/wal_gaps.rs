@@ -13,9 +13,11 @@ use crate::check::wal_reach::check_records;
 use crate::finding::{Coverage, Findings, Severity, arc};
 use crate::pg::{TimelineId, WalSegSize};
 use crate::report::{Report, Status};
+use crate::scan::accepted::{Accepted, AcceptedGap, parse_baseline};
 use crate::scan::wal_archive::{Depth, scan};
 use crate::scan::wal_picture::{Picture, picture};
 use crate::source::archive::Archive;
+use crate::source::file::read_prefix;
 
 /// Find missing and bad segments in WAL archives, and say how far recovery gets
 ///
@@ -29,6 +31,7 @@ use crate::source::archive::Archive;
   pgforensic wal-gaps /archive /mnt/second-archive /var/lib/postgresql/data
   pgforensic wal-gaps /var/lib/pgbackrest --stanza main
   pgforensic wal-gaps /archive --names-only        a million names in seconds; reads no segment
+  pgforensic wal-gaps /archive --accept-gap 00000001000000000000000A..00000001000000000000000C
   pgforensic wal-gaps /archive --deep              validates every record: up to where, and to what time?
   pgforensic wal-gaps /archive --format nagios")]
 pub(super) struct Arguments {
@@ -49,6 +52,12 @@ pub(super) struct Arguments {
     /// Segment size in MB, used only where no page header states it
     #[arg(long, value_name = "MB", value_parser = segment_size)]
     wal_segsize: Option<WalSegSize>,
+    /// A loss that is known: it is still shown, but as a note; a gap that is larger is not accepted
+    #[arg(long, value_name = "SEGMENT..SEGMENT", value_parser = AcceptedGap::parse)]
+    accept_gap: Vec<AcceptedGap>,
+    /// File with accepted gaps, one SEGMENT..SEGMENT a line, # begins a comment
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// Threads that read
     #[arg(short, long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
@@ -59,6 +68,9 @@ pub(super) struct Arguments {
 pub(super) fn default_jobs() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
+
+/// A baseline is a list for people.
+const BASELINE_LIMIT: usize = 1 << 20;
 
 /// More than this is a typing error and would only cost memory.
 pub(super) const MAX_JOBS: usize = 256;
@@ -97,12 +109,28 @@ impl Arguments {
             _ => Depth::Headers,
         };
         let threads = self.jobs.clamp(1, MAX_JOBS);
-        let picture = picture(scan(archive, depth, threads, self.wal_segsize), threads);
+        let accepted = self.accepted()?;
+        let mut picture = picture(scan(archive, depth, threads, self.wal_segsize), threads);
+        picture.accepted = accepted;
         let mut coverage = coverage(&picture);
         for error in unlisted {
             coverage.fail(&error.path, error.to_string());
         }
         self.common.print(&self.report(&picture, coverage)?)
+    }
+
+    /// The gaps that are accepted by options and by the baseline file.
+    fn accepted(&self) -> Result<Accepted, Failure> {
+        let mut gaps = self.accept_gap.clone();
+        if let Some(path) = &self.baseline {
+            let (content, size) = read_prefix(path, BASELINE_LIMIT)?;
+            let usage = |error| Failure::Usage(format!("{}: {error}", path.display()));
+            if size > BASELINE_LIMIT as u64 {
+                return Err(usage("too large for a baseline".to_owned()));
+            }
+            gaps.extend(parse_baseline(&content).map_err(usage)?);
+        }
+        Ok(Accepted { gaps })
     }
 
     fn report(&self, picture: &Picture, coverage: Coverage) -> Result<Report, Failure> {

@@ -1,4 +1,5 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
+pub mod accepted;
 pub mod block_copy;
 pub mod block_rows;
 pub mod block_wal;

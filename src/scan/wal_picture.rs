@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::accepted::Accepted;
 use super::control::{ControlScan, scan_control};
 use super::repository::{RepositoryFacts, read_repository};
 use super::timeline::{Builder, Hole, Run, Stretch, Timelines, Way};
@@ -91,6 +92,8 @@ pub struct Picture {
     pub records: Option<Records>,
     /// What the repositories of tools say of themselves, in the order of [`Archive::repositories`].
     pub repositories: Vec<RepositoryFacts>,
+    /// Gaps that are no news.
+    pub accepted: Accepted,
 }
 
 /// Neighbouring segments that are missing on one timeline, and what that costs.
@@ -186,6 +189,7 @@ pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
         unreadable,
         records: None,
         repositories,
+        accepted: Accepted::default(),
     };
     if picture.wal.depth == Depth::Records {
         let mut records = walk_records(&picture, threads);
@@ -363,6 +367,17 @@ impl Picture {
         };
         let oldest = way.stretches.first().map_or(Lsn::INVALID, |stretch| stretch.begin);
         self.backups.iter().find(restorable).map_or(oldest, |backup| backup.start)
+    }
+
+    /// Was every segment of a range on a timeline accepted as lost?
+    pub fn is_accepted(&self, timeline: TimelineId, run: Run) -> bool {
+        self.accepted.covers(timeline, run.first, run.last, self.timelines.segment_size)
+    }
+
+    /// Is a hole made by missing segments alone, all of them accepted?
+    pub fn is_accepted_hole(&self, hole: &Hole) -> bool {
+        let mut missing = hole.missing.iter();
+        !hole.missing.is_empty() && missing.all(|missing| self.is_accepted(missing.timeline, missing.run))
     }
 
     /// Does one stretch of the way hold all of a range?

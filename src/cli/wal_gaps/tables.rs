@@ -218,7 +218,8 @@ fn ranges(picture: &Picture, gaps: &[Gap], limit: usize) -> Section {
         for other in others.into_iter().chain([gap.run.last.saturating_add(1)]) {
             if from < other {
                 let run = Run { first: from, last: other - 1 };
-                ranges.push(Range { timeline: gap.timeline, run, status: "MISSING" });
+                let status = if picture.is_accepted(gap.timeline, run) { "ACCEPTED" } else { "MISSING" };
+                ranges.push(Range { timeline: gap.timeline, run, status });
             }
             from = other.saturating_add(1);
         }

@@ -103,4 +103,10 @@ codes! {
     SET_ASIDE = "ARC-035", Warning, "segments that Barman refused",
         means "Barman puts aside what it must not take in: *.duplicate are segments that came twice with different content, *.unknown are no WAL files. Different content under one name means that two servers write the same timeline.",
         next "Compare them with the segments of the same name. Find out which server sent which before one of them is removed.";
+    ACCEPTED = "ARC-036", Note, "accepted gap",
+        means "Segments are missing or of no use, and --accept-gap or the baseline file says that this is known. The loss stays: no recovery gets across it, and backups before it reach no further than it.",
+        next "Keep a backup that starts behind the gap. Take the range out of the baseline once the archive begins behind it.";
+    ACCEPTED_GONE = "ARC-037", Note, "accepted gap is not there",
+        means "None of the segments that were accepted as lost is missing: they came back, or retention removed everything around them.",
+        next "Take the range out of the baseline, so that it cannot hide a later loss.";
 }
