@@ -1,20 +1,22 @@
 //! `pgforensic wal-gaps`: is the archive whole, and how far does recovery get?
 
+mod state;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
+use self::state::State;
 use super::{Common, Failure};
 use crate::check::archive::{check_archive, recovery_verdict};
 use crate::check::repository::{check_repositories, encrypted};
 use crate::check::timelines::check_timelines;
 use crate::check::wal_reach::check_records;
-use crate::finding::{Coverage, Findings, Severity, arc};
+use crate::finding::{Coverage, Finding, Findings, Place, Severity, arc};
 use crate::pg::{TimelineId, WalSegSize};
 use crate::report::{Report, Status};
 use crate::scan::accepted::{Accepted, AcceptedGap, parse_baseline};
-use crate::scan::wal_archive::{Depth, scan};
+use crate::scan::wal_archive::{Depth, scan_again};
 use crate::scan::wal_picture::{Picture, picture};
 use crate::source::archive::Archive;
 use crate::source::file::read_prefix;
@@ -33,7 +35,7 @@ use crate::source::file::read_prefix;
   pgforensic wal-gaps /archive --names-only        a million names in seconds; reads no segment
   pgforensic wal-gaps /archive --accept-gap 00000001000000000000000A..00000001000000000000000C
   pgforensic wal-gaps /archive --deep              validates every record: up to where, and to what time?
-  pgforensic wal-gaps /archive --format nagios")]
+  pgforensic wal-gaps /archive --deep --state /var/lib/pgforensic/archive.state --format nagios")]
 pub(super) struct Arguments {
     /// A WAL archive, a repository of a backup tool, a data directory, or a pg_wal
     #[arg(value_name = "DIR", required = true)]
@@ -58,6 +60,9 @@ pub(super) struct Arguments {
     /// File with accepted gaps, one SEGMENT..SEGMENT a line, # begins a comment
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Remember in this file what --deep found sound, and read only what is new or changed since
+    #[arg(long, value_name = "FILE", requires = "deep")]
+    state: Option<PathBuf>,
     /// Threads that read
     #[arg(short, long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
@@ -110,13 +115,27 @@ impl Arguments {
         };
         let threads = self.jobs.clamp(1, MAX_JOBS);
         let accepted = self.accepted()?;
-        let mut picture = picture(scan(archive, depth, threads, self.wal_segsize), threads);
+        let state = self.state.as_ref().map(|path| State::open(path, &archive)).transpose()?;
+        let (memory, not_believed) =
+            state.map_or((None, None), |state| (Some(state.memory), state.not_believed));
+        let wal = scan_again(archive, depth, threads, self.wal_segsize, memory);
+        let mut picture = picture(wal, threads);
         picture.accepted = accepted;
-        let mut coverage = coverage(&picture);
+        let mut coverage = coverage(&picture, self.state.as_deref());
         for error in unlisted {
             coverage.fail(&error.path, error.to_string());
         }
-        self.common.print(&self.report(&picture, coverage)?)
+        let mut report = self.report(&picture, coverage)?;
+        if let (Some(path), Some(why)) = (&self.state, not_believed) {
+            let finding =
+                Finding::new(arc::STATE_IGNORED, Place::path(path), format!("the state is not used: {why}"));
+            report.findings.push(finding);
+        }
+        let status = self.common.print(&report)?;
+        if let (Some(path), Some(records)) = (&self.state, &picture.records) {
+            state::write(path, records.memory.as_ref())?;
+        }
+        Ok(status)
     }
 
     /// The gaps that are accepted by options and by the baseline file.
@@ -185,7 +204,7 @@ fn verdict(recovery: String, findings: &Findings) -> String {
     }
 }
 
-fn coverage(picture: &Picture) -> Coverage {
+fn coverage(picture: &Picture, state: Option<&Path>) -> Coverage {
     let walked = picture.records.as_ref().map_or(0, |records| records.bytes);
     let mut coverage = Coverage { bytes: picture.wal.bytes_read + walked, ..Coverage::default() };
     let archive = &picture.wal.archive;
@@ -219,6 +238,15 @@ fn coverage(picture: &Picture) -> Coverage {
         for directory in &archive.directories {
             coverage.skip(&directory.path, "the content of the segments (--names-only)");
         }
+    }
+    if let (Some(state), Some(records)) = (state, &picture.records)
+        && records.remembered > 0
+    {
+        let count = records.remembered;
+        coverage.skip(
+            state,
+            format!("{count} segments were sound in an earlier run and are as they were: not read again"),
+        );
     }
     for (path, why) in &picture.unreadable {
         coverage.fail(path, why.clone());

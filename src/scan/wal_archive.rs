@@ -23,6 +23,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sha1::{Digest, Sha1};
 
+use super::wal_chains::memory::{FileState, Kind, Memory};
+use crate::format::crc32c::crc32c;
 use crate::format::wal::page_header::{HeaderFault, LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
 use crate::pg::{Lsn, Major, SegNo, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::source::archive::name::Packing;
@@ -76,6 +78,8 @@ pub struct Content {
     pub encryption: Option<Encryption>,
     /// SHA-1 of the segment, if its name states one and all of it was read.
     pub digest: Option<[u8; 20]>,
+    /// How the file was when it was opened.
+    pub state: FileState,
 }
 
 /// A compressed stream that does not lead to a segment.
@@ -139,6 +143,8 @@ pub struct WalArchive {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Bytes that were read.
     pub bytes_read: u64,
+    /// What an earlier run found in segments that are as they were, if it is to be used.
+    pub memory: Option<Memory>,
 }
 
 /// What is wrong with one segment file.
@@ -203,6 +209,17 @@ pub enum SegmentFault {
 
 /// Reads the segments of a listing. `size` is the segment size that the user gave in case none is found.
 pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegSize>) -> WalArchive {
+    scan_again(archive, depth, threads, size, None)
+}
+
+/// The same with what an earlier run remembers, so that it need not be read again.
+pub fn scan_again(
+    archive: Archive,
+    depth: Depth,
+    threads: usize,
+    size: Option<WalSegSize>,
+    mut memory: Option<Memory>,
+) -> WalArchive {
     let progress = Arc::new(AtomicU64::new(0));
     let mut unreadable = Vec::new();
     let mut failed = BTreeSet::new();
@@ -224,7 +241,17 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
     withdraw_guesses(&archive, &mut files);
     let identity = identify(&archive, &files, size);
     if depth == Depth::Records {
-        let work = |file: &SegmentFile| read_to_end(&archive, file, &identity, &progress);
+        let states = files.iter().filter_map(|file| {
+            let state = file.content.as_ref()?.state;
+            Some((archive.segment_path(&file.entry), state))
+        });
+        if let Some(memory) = &mut memory {
+            memory.keep(Kind::of(&identity), states);
+        }
+        let work = |file: &SegmentFile| match recall(&archive, file, &identity, memory.as_ref()) {
+            None => read_to_end(&archive, file, &identity, &progress),
+            known => Ok(known),
+        };
         let contents = in_threads(&files, threads, work, |file, error| {
             failed.insert(file.entry);
             unreadable.push((archive.segment_path(&file.entry), error));
@@ -238,7 +265,7 @@ pub fn scan(archive: Archive, depth: Depth, threads: usize, size: Option<WalSegS
     }
     unreadable.sort();
     let bytes_read = progress.load(Ordering::Relaxed);
-    WalArchive { archive, depth, files, identity, unreadable, bytes_read }
+    WalArchive { archive, depth, files, identity, unreadable, bytes_read, memory }
 }
 
 /// Random bytes beside files that can be read are damage: a tool encrypts all that it stores or nothing.
@@ -285,7 +312,8 @@ pub fn scan_few(archive: Archive) -> WalArchive {
     }
     let identity = identify(&archive, &files, None);
     let bytes_read = progress.load(Ordering::Relaxed);
-    WalArchive { archive, depth: Depth::Names, files, identity, unreadable, bytes_read }
+    let memory = None;
+    WalArchive { archive, depth: Depth::Names, files, identity, unreadable, bytes_read, memory }
 }
 
 /// Does `work` on every item, in the order in which threads get to them, and gives the results in the
@@ -353,6 +381,7 @@ fn read_first_page(
     progress.fetch_add(count as u64, Ordering::Relaxed);
     page.truncate(count);
     let first = page.clone();
+    content.state = FileState { stamp: file.stamp(), head: crc32c(&first) };
     if Compression::of_file(&page, &path).is_none() {
         content.size = Some(content.stored_size);
         content.first_read = page.len();
@@ -452,6 +481,23 @@ impl Read for FileFrom {
         self.progress.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
+}
+
+/// What reading a file to its end would tell, if that is remembered.
+fn recall(
+    archive: &Archive,
+    file: &SegmentFile,
+    identity: &Identity,
+    memory: Option<&Memory>,
+) -> Option<Box<Content>> {
+    let (content, memory) = (file.content.as_ref()?, memory.filter(|memory| !memory.is_empty())?);
+    if !memory.holds(&archive.segment_path(&file.entry), &content.state) {
+        return None;
+    }
+    let mut content = content.clone();
+    content.size = Some(identity.segment_size.bytes());
+    content.digest = archive.digest(&file.entry).copied();
+    Some(content)
 }
 
 /// A compressed file, or one whose name states a SHA-1, to its end: completes what [`read_first_page`] found.

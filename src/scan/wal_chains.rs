@@ -12,10 +12,14 @@
 //! The history says where the timelines change, the pages say it too, and both must agree: the server believes either
 //! without comparing.
 
+pub mod memory;
+mod state;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::memory::{Kind, Learner, Memory, SegmentPart};
 use super::wal_archive::SegmentFile;
 use super::wal_end::{NormalEnd, normal_end};
 use super::wal_picture::Picture;
@@ -248,7 +252,7 @@ pub struct SplitRecord {
 }
 
 /// What was found in some files.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// WAL without valid records, before other valid ones.
     pub losses: Vec<Loss>,
@@ -305,6 +309,10 @@ pub struct Records {
     pub unreadable: Vec<Error>,
     /// Bytes of WAL that were walked.
     pub bytes: u64,
+    /// Segments that were not walked, because an earlier run did so.
+    pub remembered: u64,
+    /// What can be remembered for the next run, if that was asked for.
+    pub memory: Option<Memory>,
 }
 
 /// The chains of a way while it is walked.
@@ -362,6 +370,8 @@ struct UnitParts<'s> {
     /// The part that is being walked.
     open: Option<Piece>,
     split: Vec<SplitRecord>,
+    /// A record was never written to its end.
+    aborted: bool,
 }
 
 impl Visitor for UnitParts<'_> {
@@ -379,7 +389,7 @@ impl Visitor for UnitParts<'_> {
                     piece.look_at_time(record);
                 }
             }
-            Item::Aborted { .. } => {}
+            Item::Aborted { .. } => self.aborted = true,
             Item::Lost { fault, from, to } => {
                 self.parts.extend(self.open.take().map(Part::Piece));
                 self.parts.push(Part::Loss(Loss { fault, from, to }));
@@ -416,6 +426,7 @@ pub fn walk_records(picture: &Picture, threads: usize) -> Records {
         snapshots: BTreeMap::new(),
         cuts: BTreeMap::new(),
         records: Records::default(),
+        learned: Vec::new(),
     };
     let bases: BTreeMap<TimelineId, (TimelineId, Lsn)> =
         picture.timelines.by_id.keys().filter_map(|id| Some((*id, walker.base(*id)?))).collect();
@@ -429,6 +440,7 @@ pub fn walk_records(picture: &Picture, threads: usize) -> Records {
     }
     walker.tails();
     walker.copies();
+    walker.remember();
     walker.records
 }
 
@@ -441,6 +453,7 @@ struct Walker<'p> {
     /// Those places, in order.
     cuts: BTreeMap<TimelineId, Vec<Lsn>>,
     records: Records,
+    learned: Vec<(PathBuf, SegmentPart)>,
 }
 
 impl Walker<'_> {
@@ -476,6 +489,7 @@ impl Walker<'_> {
             lineage: if history.is_some() { &way.lineage } else { &[] },
             cuts: self.cuts.get(&timeline).cloned().unwrap_or_default(),
             tracker,
+            memory: picture.wal.memory.as_ref(),
             ..OwnWalk::default()
         };
         // What children share with this one's ancestors is known already.
@@ -494,9 +508,11 @@ impl Walker<'_> {
                 }
             };
             walk.snapshot_until(start);
-            self.records.bytes += stretch.end.0.saturating_sub(start.0);
             walk.stretch(&files, start, stretch.end, self.threads);
         }
+        self.records.bytes += walk.bytes;
+        self.records.remembered += walk.remembered;
+        self.learned.append(&mut walk.learner.learned);
         walk.tracker.close_at(missing);
         walk.snapshot_until(Lsn(u64::MAX));
         let snapshots = walk.snapshots.drain(..);
@@ -510,6 +526,26 @@ impl Walker<'_> {
             copies: Vec::new(),
             aside: false,
         });
+    }
+
+    /// What the next run need not read: what was remembered and is as it was, and what was found sound now.
+    fn remember(&mut self) {
+        let picture = self.picture;
+        let Some(mut memory) = picture.wal.memory.clone() else { return };
+        memory.kind = Kind::of(&picture.wal.identity);
+        let mut learned: BTreeMap<PathBuf, SegmentPart> = self.learned.drain(..).collect();
+        for (index, file) in picture.wal.files.iter().enumerate() {
+            let Some(content) = &file.content else { continue };
+            let archive = &picture.wal.archive;
+            let path = archive.segment_path(&file.entry);
+            let Some(part) = learned.remove(&path) else { continue };
+            let stated = archive.digest(&file.entry);
+            let as_named = stated.is_none() || content.digest.as_ref() == stated;
+            if as_named && picture.is_sound(index, file) && content.state.is_settled() {
+                memory.learn(&path, content.state, part);
+            }
+        }
+        self.records.memory = Some(memory);
     }
 
     /// The files behind the end that recovery does not ask for, or does not find in the archive.
@@ -564,7 +600,7 @@ impl Walker<'_> {
         let path = files.segments.range(..=self.kind.size.segno_before(end)).next_back()?.1.path.clone();
         let mut walk = OwnWalk::default();
         walk.stretch(&files, start, end, self.threads);
-        self.records.bytes += end.0 - start.0;
+        self.records.bytes += walk.bytes;
         self.records.unreadable.append(&mut walk.unreadable);
         let chain = walk.tracker.done.list.last().cloned();
         self.records.parts.push(OwnPart {
@@ -619,6 +655,13 @@ struct OwnWalk<'l> {
     tracker: Tracker,
     found: Found,
     unreadable: Vec<Error>,
+    /// What need not be walked again.
+    memory: Option<&'l Memory>,
+    learner: Learner,
+    /// Segments that were taken from there.
+    remembered: u64,
+    /// Bytes that were walked.
+    bytes: u64,
 }
 
 impl OwnWalk<'_> {
@@ -633,12 +676,48 @@ impl OwnWalk<'_> {
 
     fn stretch(&mut self, files: &WalFiles, start: Lsn, limit: Lsn, threads: usize) {
         let switches: Vec<Lsn> = self.lineage.iter().skip(1).map(|span| span.begin).collect();
-        let visitor = || UnitParts { switches: &switches, parts: Vec::new(), open: None, split: Vec::new() };
+        let runs = self.memory.map(|memory| memory.runs(files, start, limit, &switches)).unwrap_or_default();
+        let mut start = start;
+        for run in runs {
+            let Some((segno, first)) = run.first().copied() else { continue };
+            if start != files.kind.size.start(segno) || self.tracker.open.is_some() {
+                let (cuts, snapshots) = (self.cuts.clone(), self.snapshots.clone());
+                let (tracker, found) = (self.tracker.clone(), self.found.clone());
+                let learned = self.learner.learned.len();
+                let walked = self.walk(files, start, first.piece.first, &switches, threads);
+                let end = (walked.end.at, walked.end.last);
+                if end != (first.piece.first, Some(first.prev)) || !walked.unreadable.is_empty() {
+                    // What is remembered does not follow from what stands before it: it is walked, too.
+                    (self.cuts, self.snapshots, self.tracker, self.found) = (cuts, snapshots, tracker, found);
+                    self.learner.learned.truncate(learned);
+                    break;
+                }
+            }
+            match self.replay(files.kind.size, &run) {
+                Some(last) => start = last,
+                None => break,
+            }
+        }
+        let walked = self.walk(files, start, limit, &switches, threads);
+        self.end_of(files, walked, limit);
+    }
+
+    fn walk(&mut self, files: &WalFiles, start: Lsn, limit: Lsn, switches: &[Lsn], threads: usize) -> Walked {
+        let visitor =
+            || UnitParts { switches, parts: Vec::new(), open: None, split: Vec::new(), aborted: false };
+        self.learner.begin(start);
+        self.bytes += limit.0.saturating_sub(start.0);
         let walked = files.walk(start, limit, threads, true, visitor, |unit| {
+            if self.memory.is_some() {
+                self.learner.see(files, &unit);
+            }
             self.unit(files, unit);
             true
         });
-        self.end_of(files, walked, limit);
+        if self.memory.is_some() {
+            self.learner.finish(files, walked.end.at);
+        }
+        walked
     }
 
     fn unit(&mut self, files: &WalFiles, unit: UnitResult<UnitParts>) {

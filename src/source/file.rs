@@ -59,11 +59,22 @@ impl ReadBuffer {
     }
 }
 
+/// What changes when a file is written or replaced. Times are in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// When its content was last written, as far as nobody set another time.
+    pub modified: i64,
+    /// When anything of it was last changed, which nobody can set.
+    pub changed: i64,
+}
+
 /// An open regular file.
 #[derive(Debug)]
 pub struct DataFile {
     file: File,
-    length: u64,
+    stamp: Stamp,
 }
 
 impl DataFile {
@@ -82,12 +93,25 @@ impl DataFile {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             return Err(Error::at(path, "open file")(error));
         }
-        Ok(DataFile { file: File::from(descriptor), length: stat.st_size as u64 })
+        let time = |seconds: i64, nanoseconds: i64| {
+            seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+        };
+        let stamp = Stamp {
+            size: stat.st_size as u64,
+            modified: time(stat.st_mtime, stat.st_mtime_nsec as i64),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec as i64),
+        };
+        Ok(DataFile { file: File::from(descriptor), stamp })
     }
 
     /// Size when it was opened.
     pub fn length(&self) -> u64 {
-        self.length
+        self.stamp.size
+    }
+
+    /// Size and times when it was opened.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// The open file, for reading it as a stream.

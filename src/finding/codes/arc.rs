@@ -109,4 +109,7 @@ codes! {
     ACCEPTED_GONE = "ARC-037", Note, "accepted gap is not there",
         means "None of the segments that were accepted as lost is missing: they came back, or retention removed everything around them.",
         next "Take the range out of the baseline, so that it cannot hide a later loss.";
+    STATE_IGNORED = "ARC-038", Note, "state file not believed",
+        means "What --state names is no state of this version of pgforensic, or was cut or changed after it was written. Everything was read, as without it; the file is written anew.",
+        next "Nothing needs to be done, unless it happens again: then see who else writes that file.";
 }
