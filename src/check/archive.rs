@@ -77,7 +77,9 @@ fn check_gaps(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings:
         };
         let place = Place::wal(size.start(first), size.start(last.saturating_add(1)));
         let mut finding = if picture.is_accepted(gap.timeline, gap.run) {
+            let behind = backups_behind(picture, size.start(last.saturating_add(1)));
             Finding::new(arc::ACCEPTED, place, format!("{names} missing, which was accepted"))
+                .measured("backups known here that start behind it", behind)
         } else {
             let severity = severity_of(&gap.costs, targets);
             Finding::new(arc::MISSING, place, format!("{names} missing")).with_severity(severity)
@@ -93,6 +95,14 @@ fn check_gaps(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings:
         }
         findings.push(with_places(picture, gap, with_costs(finding, &gap.costs)));
     }
+}
+
+/// Backups by their history files and by what tools wrote down, each counted once.
+fn backups_behind(picture: &Picture, lsn: Lsn) -> usize {
+    let own = picture.backups.iter().map(|backup| backup.start);
+    let facts = picture.repositories.iter().flat_map(|facts| &facts.backups);
+    let known: BTreeSet<Lsn> = own.chain(facts.filter_map(|backup| backup.record.start_lsn)).collect();
+    known.range(lsn..).count()
 }
 
 /// Accepted gaps that are none.
