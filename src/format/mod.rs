@@ -4,6 +4,7 @@
 //! sense is for `check` to say, so that a broken structure is still shown field by field.
 
 pub mod backup_history;
+pub mod backup_manifest;
 pub mod catalog;
 pub mod checkpoint;
 pub mod checksum;
@@ -11,6 +12,8 @@ pub mod compress;
 pub mod control;
 pub mod crc32c;
 pub mod datum;
+pub mod incremental;
+pub mod json_events;
 pub mod page;
 pub mod pg_type;
 pub mod postmaster_pid;
@@ -25,3 +28,4 @@ pub mod timeline_history;
 pub mod tool_backup;
 pub mod twophase;
 pub mod wal;
+pub mod wal_summary;

@@ -1,5 +1,6 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
 pub mod accepted;
+pub mod backup;
 pub mod block_copy;
 pub mod block_rows;
 pub mod block_wal;

@@ -1,6 +1,7 @@
 //! Where bytes come from. Read-only, always: nothing here can open a file for writing.
 
 pub mod archive;
+pub mod backup;
 pub mod compressed;
 pub mod encrypted;
 pub mod file;

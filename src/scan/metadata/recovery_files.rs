@@ -39,7 +39,8 @@ pub struct BackupLabel {
 }
 
 impl BackupLabel {
-    fn parse(content: &[u8]) -> BackupLabel {
+    /// Takes the content of a backup_label apart.
+    pub fn parse(content: &[u8]) -> BackupLabel {
         let text = String::from_utf8_lossy(content);
         let mut lines = text.lines().map(str::to_owned);
         let start = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -82,7 +83,7 @@ impl RecoveryFiles {
 }
 
 /// `{oid} {path}` on each line; in the path a backslash stands before `\`, and before a line end within it.
-fn tablespace_map(content: &[u8]) -> Vec<Result<(u32, String), String>> {
+pub fn tablespace_map(content: &[u8]) -> Vec<Result<(u32, String), String>> {
     let text = String::from_utf8_lossy(content);
     let mut lines = Vec::new();
     let (mut line, mut escaped) = (String::new(), false);
