@@ -315,6 +315,7 @@ fn mutated_archives() {
             survives(scratch.path(), &["wal-gaps", archive], &what);
             survives(scratch.path(), &["wal-gaps", archive, "--deep", "--format", "json"], &what);
             survives(scratch.path(), &["wal-gaps", archive, "--names-only", "--format", "nagios"], &what);
+            survives_or_refuses(scratch.path(), &["timelines", archive, "--deep", "--format", "json"], &what);
             for command in [
                 &["wal-dump", "-p", archive, "--save-fullpage=saved"][..],
                 &["wal-dump", "-p", archive, "-b", "--format", "json"],

@@ -9,76 +9,18 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
 
+use common::scene::{Scene, append, segments, shell, wait_for};
 use common::wal::{PAGE, Segment};
-use common::{Server, json, pgforensic, servers};
+use common::{json, pgforensic, servers};
 use serde_json::Value;
-
-/// Longest wait for a server to do something.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn shell(directory: &Path, command: &str) {
-    let status = Command::new("sh").args(["-ec", command]).current_dir(directory).status().unwrap();
-    assert!(status.success(), "{command}");
-}
-
-fn append(path: &Path, text: &str) {
-    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-}
 
 fn wal_gaps(directory: &Path, arguments: &[&str]) -> Value {
     let mut all = vec!["wal-gaps"];
     all.extend(arguments);
     all.extend(["--format", "json"]);
     json(&pgforensic(directory, &all))
-}
-
-/// A server and what is needed to talk to it.
-struct Scene<'a> {
-    server: &'a Server,
-    client: &'a Server,
-    directory: &'a Path,
-}
-
-impl Scene<'_> {
-    fn sql(&self, sql: &str) -> String {
-        self.server.sql(self.client, self.directory, sql).trim().to_owned()
-    }
-
-    fn fill(&self, rows: u32) {
-        self.sql(&format!("insert into t select g, repeat('x', 500) from generate_series(1, {rows}) g"));
-    }
-
-    /// A copy of the base backup that will restore from a directory.
-    fn restore(&self, name: &str, archive: &str, settings: &str) {
-        shell(self.directory, &format!("cp -a backup {name}"));
-        let command = format!("cp {}/{archive}/%f %p", self.directory.display());
-        let data = self.directory.join(name);
-        let settings = format!("restore_command = '{command}'\n{settings}");
-        if self.server.major >= 12 {
-            append(&data.join("postgresql.conf"), &settings);
-            shell(self.directory, &format!("cp -p {name}/PG_VERSION {name}/recovery.signal"));
-        } else {
-            shell(self.directory, &format!("cp -p {name}/PG_VERSION {name}/recovery.conf"));
-            fs::write(data.join("recovery.conf"), settings).unwrap();
-        }
-    }
-
-    fn out_of_recovery(&self) {
-        wait_for("the end of recovery", || self.sql("select pg_is_in_recovery()") == "f");
-    }
 }
 
 /// No finding from damage on.
@@ -198,46 +140,16 @@ fn deep_says_where_the_server_ends(scene: &Scene) {
     }
 }
 
-/// The names of the segments in a directory, in order.
-fn segments(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name.len() == 24).collect();
-    names.sort();
-    names
-}
-
 fn one_server(scene: &Scene) {
     let (server, directory) = (scene.server, scene.directory);
     let major = server.major;
-    let size: u64 = if major >= 11 { 1 << 20 } else { 16 << 20 };
-    server.initdb(directory, "primary", if major >= 11 { &["--wal-segsize=1"] } else { &[] });
-    shell(directory, "mkdir archive && chmod 777 archive");
+    let size = scene.primary();
     let archive = directory.join("archive");
-    let archive_command = format!("test ! -f {0}/%f && cp %p {0}/%f", archive.display());
-    append(
-        &directory.join("primary/postgresql.conf"),
-        &format!(
-            "archive_mode = on\narchive_command = '{archive_command}'\nwal_level = replica\nmax_wal_senders = 2\nfsync = off\n\
-             wal_keep_{}\nautovacuum = off\n",
-            if major >= 13 { "size = 0" } else { "segments = 0" }
-        ),
-    );
-    server.start(directory, "primary");
-    scene.sql("create table t (i int, v text)");
-    let basebackup = if server.has("pg_basebackup") { server } else { scene.client };
-    let host = directory.display().to_string();
-    basebackup.run(
-        "pg_basebackup",
-        directory,
-        &["-h", &host, "-U", "postgres", "-D", "backup", "-X", "none", "-c", "fast"],
-    );
     let rows = (size / 600) as u32;
     scene.fill(rows * 2);
     scene.sql("select pg_create_restore_point('half_way')");
     (0..8).for_each(|_| scene.fill(rows / 2));
-    let last = scene.sql("select pg_walfile_name(pg_switch_wal())");
-    wait_for("the archiver", || archive.join(&last).exists());
+    scene.archived("archive");
     server.stop(directory, "primary", "fast");
     shell(directory, "cp -a archive alone");
 
@@ -262,8 +174,7 @@ fn one_server(scene: &Scene) {
     server.start(directory, "branch");
     scene.out_of_recovery();
     scene.fill(rows * 2);
-    let last = scene.sql("select pg_walfile_name(pg_switch_wal())");
-    wait_for("the archiver", || archive.join(&last).exists());
+    scene.archived("archive");
     let server_says = scene.sql("select timeline_id from pg_control_checkpoint()");
     server.stop(directory, "branch", "fast");
     let report = wal_gaps(directory, &["archive", "--deep"]);

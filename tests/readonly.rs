@@ -77,6 +77,8 @@ const COMMANDS: &[&[&str]] = &[
     &["wal-gaps", "archive", "--deep", "--format", "json"],
     &["wal-gaps", "archive", "--names-only"],
     &["wal-gaps", "cluster", "archive"],
+    &["timelines", "archive"],
+    &["timelines", "cluster", "archive", "--deep"],
     &["wal-dump", "-p", "cluster/pg_wal"],
     &["wal-dump", "-p", "archive", "--format", "json"],
     &["wal-stats", "-p", "archive", "--by", "relation,transaction,minute"],

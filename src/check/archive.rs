@@ -11,7 +11,7 @@ use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
 use crate::format::wal::page_header::HeaderFault;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::timeline::{Hole, Run, Way};
-use crate::scan::wal_archive::{Difference, SegmentFault, SegmentFile, SizeSource, StreamFault};
+use crate::scan::wal_archive::{Difference, Duplicate, SegmentFault, SegmentFile, SizeSource, StreamFault};
 use crate::scan::wal_chains::Stop;
 use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, Reach, is_on};
 use crate::source::archive::name::{ArchiveName, OtherName, classify};
@@ -22,16 +22,21 @@ const SPELLED_OUT: usize = 5;
 
 /// Which timelines the user will recover to: a gap on the way to one of them is damage.
 pub fn check_archive(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings: &mut Findings) {
-    check_size(picture, findings);
-    check_presence(picture, findings);
-    check_gaps(picture, gaps, targets, findings);
-    check_accepted(picture, gaps, findings);
-    check_segments(picture, gaps, findings);
+    check_wal(picture, gaps, targets, findings);
     check_backups(picture, findings);
     check_copies(picture, findings);
     check_partials(picture, findings);
     check_others(picture, findings);
     check_pg_wal(picture, findings);
+}
+
+/// Are the segments there, and is each what its name says?
+pub fn check_wal(picture: &Picture, gaps: &[Gap], targets: &[TimelineId], findings: &mut Findings) {
+    check_size(picture, findings);
+    check_presence(picture, findings);
+    check_gaps(picture, gaps, targets, findings);
+    check_accepted(picture, gaps, findings);
+    check_segments(picture, gaps, findings);
 }
 
 fn check_size(picture: &Picture, findings: &mut Findings) {
@@ -367,22 +372,23 @@ fn lost_as_accepted(picture: &Picture, way: &Way, start: Lsn, stop: Lsn) -> bool
 
 fn check_copies(picture: &Picture, findings: &mut Findings) {
     for copy in &picture.duplicates {
-        let place = Place::path(&copy.second);
-        let first = copy.first.display();
-        findings.push(match copy.difference {
-            Some(difference) => {
-                let text = format!("two different segments {}", copy.name);
-                let finding = Finding::new(arc::COPIES_DIFFER, place, text);
-                match difference {
-                    Difference::At(offset) => finding.measured("first byte that differs", offset),
-                    Difference::Digest => finding.measured("what differs", "the SHA-1 in their names"),
-                }
-                .measured("the other one", first)
-            }
-            None => Finding::new(arc::COPIES_EQUAL, place, format!("{} is there twice, equal", copy.name))
-                .measured("the other one", first),
-        });
+        findings.push(different_copies(copy).unwrap_or_else(|| {
+            let text = format!("{} is there twice, equal", copy.name);
+            let finding = Finding::new(arc::COPIES_EQUAL, Place::path(&copy.second), text);
+            finding.measured("the other one", copy.first.display())
+        }));
     }
+}
+
+/// Two files of one name that are not the same.
+pub fn different_copies(copy: &Duplicate) -> Option<Finding> {
+    let text = format!("two different segments {}", copy.name);
+    let finding = Finding::new(arc::COPIES_DIFFER, Place::path(&copy.second), text);
+    let finding = match copy.difference? {
+        Difference::At(offset) => finding.measured("first byte that differs", offset),
+        Difference::Digest => finding.measured("what differs", "the SHA-1 in their names"),
+    };
+    Some(finding.measured("the other one", copy.first.display()))
 }
 
 /// A timeline whose newest segment is only there as .partial, and that no child continues.

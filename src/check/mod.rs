@@ -12,6 +12,7 @@ pub mod repository;
 pub mod slru;
 pub mod slru_cluster;
 pub mod structure;
+pub mod timeline_tree;
 pub mod timelines;
 pub mod wal_find;
 pub mod wal_reach;

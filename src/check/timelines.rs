@@ -5,6 +5,7 @@ use crate::finding::{Finding, Findings, Place, Severity, tli};
 use crate::format::timeline_history::Ancestor;
 use crate::pg::{SegNo, TimelineId};
 use crate::scan::timeline::Timeline;
+use crate::scan::timeline_tree::Rebuilt;
 use crate::scan::wal_picture::{HistoryFile, Picture};
 
 /// Why the server says that it stopped when nothing told it to.
@@ -13,15 +14,16 @@ const NO_TARGET: &str = "no recovery target specified";
 /// From this number on a name's digits read as octal mean another number.
 const FIRST_AMBIGUOUS: u32 = 8;
 
-/// Judges histories, their order, and what they say about the segments.
-pub fn check_timelines(picture: &Picture, findings: &mut Findings) {
+/// Judges histories, their order, and what they say about the segments; `rebuilt`: missing ones, as far as something
+/// proves their lines.
+pub fn check_timelines(picture: &Picture, rebuilt: &[Rebuilt], findings: &mut Findings) {
     for file in &picture.histories {
         check_lines(file, findings);
         check_ancestors(picture, file, findings);
     }
     check_copies(picture, findings);
     for (id, timeline) in &picture.timelines.by_id {
-        check_has_history(picture, *id, timeline, findings);
+        check_has_history(picture, *id, timeline, rebuilt, findings);
         check_first_segment(picture, *id, timeline, findings);
         check_parents_rest(picture, *id, timeline, findings);
     }
@@ -108,7 +110,13 @@ fn first_page_timeline(picture: &Picture, id: TimelineId, first: SegNo) -> Optio
     header.fault(true).is_none().then_some(header.timeline)
 }
 
-fn check_has_history(picture: &Picture, id: TimelineId, timeline: &Timeline, findings: &mut Findings) {
+fn check_has_history(
+    picture: &Picture,
+    id: TimelineId,
+    timeline: &Timeline,
+    rebuilt: &[Rebuilt],
+    findings: &mut Findings,
+) {
     let Some(first) = timeline.first().filter(|_| timeline.history.is_none() && id.0 > 1) else { return };
     let text = format!("{} is missing", id.history_file_name());
     let mut finding = Finding::new(tli::HISTORY_MISSING, Place::default(), text)
@@ -124,7 +132,14 @@ fn check_has_history(picture: &Picture, id: TimelineId, timeline: &Timeline, fin
         let index = file.history.entries.iter().position(|entry| entry.timeline == id)?;
         Some((file, file.history.entries.get(..index)?.last()?))
     });
-    if let Some((file, line)) = descendant {
+    let file = rebuilt.iter().find(|file| file.timeline == id);
+    for line in file.iter().flat_map(|file| &file.lines) {
+        finding = finding.measured("line that it must contain", line.text().replace('\t', " "));
+    }
+    if let Some(open) = file.and_then(|file| file.open.as_ref()) {
+        finding = finding.measured("not proved", open);
+    }
+    if let Some((file, line)) = descendant.filter(|_| file.is_none()) {
         let text = format!("{}: {} to {}", file.path.display(), line.timeline, line.end);
         finding = finding.measured("its last line, from a descendant", text);
     }

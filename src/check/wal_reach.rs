@@ -115,8 +115,13 @@ pub fn moment_text(moment: &Moment) -> String {
 
 /// A time as the server's log shows it.
 pub fn time_text(moment: &Moment) -> String {
+    micros_text(moment.time)
+}
+
+/// Microseconds since 2000 as the server's log shows them.
+pub fn micros_text(micros: i64) -> String {
     let mut text = Vec::new();
-    push_timestamptz(&mut text, moment.time, &local_zone());
+    push_timestamptz(&mut text, micros, &local_zone());
     String::from_utf8_lossy(&text).into_owned()
 }
 

@@ -10,6 +10,7 @@ mod locate;
 mod page;
 mod scan_pages;
 mod slru;
+mod timelines;
 mod wal_dump;
 mod wal_filter;
 mod wal_fullpage;
@@ -48,6 +49,7 @@ At 3 a.m.:
   pgforensic locate 'ERROR:  invalid page in block …'        where is what the log complains about?
   pgforensic slru /var/lib/postgresql/data                   could not access status of transaction: what is lost?
   pgforensic wal-gaps /archive                               how far can recovery go?
+  pgforensic timelines /archive                              which timeline has what, and what is latest?
   pgforensic wal-find /archive                               what is the last good moment before the accident?
   pgforensic explain CTL-003                                 what does a finding mean?
 
@@ -63,6 +65,7 @@ enum Command {
     Page(page::Arguments),
     ScanPages(scan_pages::Arguments),
     Slru(slru::Arguments),
+    Timelines(timelines::Arguments),
     WalDump(wal_dump::Arguments),
     WalFind(wal_find::Arguments),
     WalGaps(wal_gaps::Arguments),
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Page(arguments) => arguments.run(),
         Command::ScanPages(arguments) => arguments.run(),
         Command::Slru(arguments) => arguments.run(),
+        Command::Timelines(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
         Command::WalFind(arguments) => arguments.run(),
         Command::WalGaps(arguments) => arguments.run(),

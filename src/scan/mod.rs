@@ -20,6 +20,7 @@ pub mod repository;
 pub mod slru;
 pub mod slru_lookup;
 pub mod timeline;
+pub mod timeline_tree;
 pub mod unhinted;
 pub mod wal_archive;
 pub mod wal_at;

@@ -818,7 +818,11 @@ impl WalArchive {
     }
 
     /// The first byte in which two segments differ.
-    fn difference(&self, paths: &[PathBuf; 2], progress: &Arc<AtomicU64>) -> Result<Option<u64>, String> {
+    pub(super) fn difference(
+        &self,
+        paths: &[PathBuf; 2],
+        progress: &Arc<AtomicU64>,
+    ) -> Result<Option<u64>, String> {
         let open = |path: &PathBuf| -> Result<_, String> {
             let file = DataFile::open(path).map_err(|error: Error| error.to_string())?;
             let stream = FileFrom { file, offset: 0, progress: Arc::clone(progress) };

@@ -413,12 +413,7 @@ type Snapshot = (Option<Lsn>, Tracker);
 
 /// Walks all segments that recovery can use, by timeline, with so many threads.
 pub fn walk_records(picture: &Picture, threads: usize) -> Records {
-    let identity = &picture.wal.identity;
-    let headers = picture.wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
-    let mut sound = headers.filter(|header| header.fault(true).is_none() && header.major() == identity.major);
-    let (Some(major), Some(header)) = (identity.major, sound.next()) else { return Records::default() };
-    let (abi, size) = (header.abi, identity.segment_size);
-    let kind = WalKind { major, abi, size, system_id: identity.system_id };
+    let Some(kind) = picture.kind() else { return Records::default() };
     let mut walker = Walker {
         picture,
         kind,

@@ -14,8 +14,9 @@ use super::accepted::Accepted;
 use super::control::{ControlScan, scan_control};
 use super::repository::{RepositoryFacts, read_repository};
 use super::timeline::{Builder, Hole, Run, Stretch, Timelines, Way};
-use super::wal_archive::{Depth, Duplicate, PgWalState, SegmentFault, SegmentFile, WalArchive};
+use super::wal_archive::{Depth, Duplicate, Identity, PgWalState, SegmentFault, SegmentFile, WalArchive};
 use super::wal_chains::{Chain, Chains, Moment, Records, Stop, walk_records};
+use super::wal_walk::WalKind;
 use crate::format::backup_history::BackupHistory;
 use crate::format::timeline_history::TimelineHistory;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
@@ -341,6 +342,15 @@ impl Picture {
             Some(chains) => along_chains(&self.timelines, way, chains),
             None => way,
         }
+    }
+
+    /// What the pages of all sound segments have in common; none if no segment tells its major.
+    pub fn kind(&self) -> Option<WalKind> {
+        let Identity { segment_size: size, system_id, major, .. } = self.wal.identity;
+        let headers = self.wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
+        let mut sound = headers.filter(|header| header.fault(true).is_none() && header.major() == major);
+        let (major, abi) = (major?, sound.next()?.abi);
+        Some(WalKind { major, abi, size, system_id })
     }
 
     /// Does recovery from the archive, or else the pg_wal, find a file and take it?

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 pub mod am;
 pub mod btree;
 pub mod pages;
+pub mod scene;
 pub mod wal;
 
 /// Every major with a fixture `testdata/pgNN`.

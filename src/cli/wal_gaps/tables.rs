@@ -2,6 +2,8 @@
 
 mod reach;
 
+pub(in crate::cli) use self::reach::micros;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::archive::restorable_backups;
@@ -12,7 +14,7 @@ use crate::scan::wal_archive::{Depth, PgWalState, SizeSource};
 use crate::scan::wal_picture::{Gap, Picture, is_on};
 
 /// Rows of one table unless all are asked for.
-const ROWS: usize = 100;
+pub(in crate::cli) const ROWS: usize = 100;
 
 /// Everything beside the findings, in the order of reading.
 pub(super) fn sections(
@@ -42,7 +44,7 @@ pub(super) fn sections(
     sections
 }
 
-fn fact(key: &'static str, heading: &str, value: impl Into<Cell>) -> Fact {
+pub(in crate::cli) fn fact(key: &'static str, heading: &str, value: impl Into<Cell>) -> Fact {
     Fact { key, heading: heading.to_owned(), value: value.into() }
 }
 
@@ -196,7 +198,7 @@ struct Range {
     status: &'static str,
 }
 
-fn ranges(picture: &Picture, gaps: &[Gap], limit: usize) -> Section {
+pub(in crate::cli) fn ranges(picture: &Picture, gaps: &[Gap], limit: usize) -> Section {
     let mut ranges = Vec::new();
     for (id, timeline) in &picture.timelines.by_id {
         let row = |run, status| Range { timeline: *id, run, status };

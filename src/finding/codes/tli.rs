@@ -3,7 +3,7 @@
 codes! {
     HISTORY_MISSING = "TLI-001", Damage, "recovery target timeline does not exist",
         means "There are segments of a timeline but no history file: the server cannot be told to recover to it, does not find it as latest, and does not know its parent.",
-        next "Copy the history file from the pg_wal of any server that was on this timeline, or from another archive. It can be written anew from the history of a descendant: one line for each ancestor, without the last.";
+        next "Copy the history file from the pg_wal of any server that was on this timeline, or from another archive. `pgforensic timelines` gives the lines that it must contain, as far as the history of a descendant or the records of its first segment prove them.";
     BAD_HISTORY = "TLI-002", Damage, "syntax error in history file",
         means "A line is none that the server accepts: recovery to this timeline, or to the latest if it is that, stops with FATAL. The other lines are used here as they stand.",
         next "Take the file from another copy (the pg_wal of a server on this timeline, another archive). Histories of later timelines repeat its lines.";
@@ -31,4 +31,13 @@ codes! {
     NO_PARENTS = "TLI-010", Damage, "history file names no ancestor",
         means "The file is empty or has comments only. The server takes the timeline for one without a parent: a backup from an older timeline cannot be recovered to it.",
         next "Take the file from another copy: the pg_wal of a server on this timeline, or another archive.";
+    SPLIT_BRAIN = "TLI-011", Damage, "two servers wrote the same timeline",
+        means "Two segments of one name agree up to a record and then go on with different valid records: two servers were open for writes on the same timeline. Each of them has transactions that the other one does not have, and no recovery contains both.",
+        next "Keep both archives and both servers' pg_wal apart. Decide which of the two goes on, promote it so that it gets a number of its own, and get the other one's transactions out of it (logical dump, comparison) before it is removed.";
+    NUMBER_TAKEN = "TLI-012", Warning, "the next timeline number is already used",
+        means "The server gives its new timeline the number behind the last history file that it finds one after the other. From this place it does not see that the number is taken: two timelines of one number come into being, and archive_command fails or, if it does not test, overwrites segments.",
+        next "Let the server see all history files before it is promoted: copy them into the archive that its restore_command reads, or into its pg_wal.";
+    ABANDONED = "TLI-013", Note, "transactions that only a branch holds",
+        means "The timeline was left here and went on by itself, so that the timeline that recovery goes to does not contain what was committed behind that. After a recovery to an earlier point this is what was wanted; after a promotion it is what was lost.",
+        next "If the transactions are missed, recover a copy to that timeline (recovery_target_timeline) and take the data out of it. Keep its WAL and history file until that is settled.";
 }

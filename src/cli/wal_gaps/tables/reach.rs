@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fact;
 use crate::check::archive::stop_text;
-use crate::check::wal_reach::{stop_word, time_text};
+use crate::check::wal_reach::{micros_text, stop_word};
 use crate::pg::TimelineId;
 use crate::pg::time::push_rfc3339_micros;
 use crate::report::{Cell, Section};
@@ -13,11 +13,16 @@ use crate::scan::wal_picture::Picture;
 
 /// A time: RFC 3339 in UTC for programs, as in the server's log for people.
 pub(super) fn time(moment: Option<Moment>) -> Cell {
-    let Some(moment) = moment else { return Cell::None };
+    micros(moment.map(|moment| moment.time))
+}
+
+/// The same of microseconds since 2000.
+pub(in crate::cli) fn micros(time: Option<i64>) -> Cell {
+    let Some(time) = time else { return Cell::None };
     let mut text = Vec::new();
-    push_rfc3339_micros(&mut text, moment.time);
+    push_rfc3339_micros(&mut text, time);
     let text = String::from_utf8_lossy(&text).into_owned();
-    Cell::Spelled(Box::new(Cell::Text(text)), time_text(&moment))
+    Cell::Spelled(Box::new(Cell::Text(text)), micros_text(time))
 }
 
 /// Recovery to one timeline.

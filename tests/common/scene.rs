@@ -1,0 +1,109 @@
+//! A server with an archive, and restores from it.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::Server;
+
+/// Longest wait for a server to do something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+pub fn shell(directory: &Path, command: &str) {
+    let status = Command::new("sh").args(["-ec", command]).current_dir(directory).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+pub fn append(path: &Path, text: &str) {
+    fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// The names of the segments in a directory, in order.
+pub fn segments(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.len() == 24).collect();
+    names.sort();
+    names
+}
+
+/// A server and what is needed to talk to it.
+pub struct Scene<'a> {
+    pub server: &'a Server,
+    pub client: &'a Server,
+    pub directory: &'a Path,
+}
+
+impl Scene<'_> {
+    pub fn sql(&self, sql: &str) -> String {
+        self.server.sql(self.client, self.directory, sql).trim().to_owned()
+    }
+
+    pub fn fill(&self, rows: u32) {
+        self.sql(&format!("insert into t select g, repeat('x', 500) from generate_series(1, {rows}) g"));
+    }
+
+    /// A copy of the base backup that will restore from a directory.
+    pub fn restore(&self, name: &str, archive: &str, settings: &str) {
+        shell(self.directory, &format!("cp -a backup {name}"));
+        let command = format!("cp {}/{archive}/%f %p", self.directory.display());
+        let data = self.directory.join(name);
+        let settings = format!("restore_command = '{command}'\n{settings}");
+        if self.server.major >= 12 {
+            append(&data.join("postgresql.conf"), &settings);
+            shell(self.directory, &format!("cp -p {name}/PG_VERSION {name}/recovery.signal"));
+        } else {
+            shell(self.directory, &format!("cp -p {name}/PG_VERSION {name}/recovery.conf"));
+            fs::write(data.join("recovery.conf"), settings).unwrap();
+        }
+    }
+
+    pub fn out_of_recovery(&self) {
+        wait_for("the end of recovery", || self.sql("select pg_is_in_recovery()") == "f");
+    }
+
+    /// A primary that archives into `archive`, and `backup` of it without WAL.
+    pub fn primary(&self) -> u64 {
+        let (server, directory) = (self.server, self.directory);
+        let major = server.major;
+        let size: u64 = if major >= 11 { 1 << 20 } else { 16 << 20 };
+        server.initdb(directory, "primary", if major >= 11 { &["--wal-segsize=1"] } else { &[] });
+        shell(directory, "mkdir archive && chmod 777 archive");
+        let archive = directory.join("archive");
+        let archive_command = format!("test ! -f {0}/%f && cp %p {0}/%f", archive.display());
+        append(
+            &directory.join("primary/postgresql.conf"),
+            &format!(
+                "archive_mode = on\narchive_command = '{archive_command}'\nwal_level = replica\nmax_wal_senders = 2\n\
+                 fsync = off\nwal_keep_{}\nautovacuum = off\n",
+                if major >= 13 { "size = 0" } else { "segments = 0" }
+            ),
+        );
+        server.start(directory, "primary");
+        self.sql("create table t (i int, v text)");
+        let basebackup = if server.has("pg_basebackup") { server } else { self.client };
+        let host = directory.display().to_string();
+        basebackup.run(
+            "pg_basebackup",
+            directory,
+            &["-h", &host, "-U", "postgres", "-D", "backup", "-X", "none", "-c", "fast"],
+        );
+        size
+    }
+
+    /// Ends the current segment and waits until it is in a directory.
+    pub fn archived(&self, archive: &str) {
+        let last = self.sql("select pg_walfile_name(pg_switch_wal())");
+        wait_for("the archiver", || self.directory.join(archive).join(&last).exists());
+    }
+}
