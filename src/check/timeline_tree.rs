@@ -6,6 +6,7 @@ use super::wal_records::{end_finding, loss_finding};
 use crate::finding::{Finding, Findings, Place, Severity, tli};
 use crate::pg::{Lsn, TimelineId};
 use crate::scan::timeline_tree::{Aside, OwnPart, Promotion, Side, Split, Tally, Tree, View};
+use crate::scan::wal_archive::Duplicate;
 use crate::scan::wal_end::normal_end;
 use crate::scan::wal_picture::Picture;
 use crate::scan::wal_walk::WalFault;
@@ -17,18 +18,16 @@ pub fn check_tree(picture: &Picture, tree: &Tree, findings: &mut Findings) {
     for split in &tree.splits {
         findings.push(split_finding(split));
     }
-    // Copies of which only one goes on with valid records.
-    let parted = |path| tree.splits.iter().any(|split| split.sides.iter().any(|side| side.path == path));
-    for copy in picture.duplicates.iter().filter(|copy| !parted(copy.second.clone())) {
-        let explained = |split: &Split| {
-            let parent = |path: &std::path::Path| path.parent().map(std::path::Path::to_owned);
+    // Segments behind the place where two servers parted differ for that reason.
+    let explained = |copy: &Duplicate| {
+        tree.splits.iter().any(|split| {
             split.timeline == copy.name.timeline
-                && split.segment < copy.name
-                && split.sides.iter().any(|side| parent(&side.path) == parent(&copy.second))
-        };
-        if !tree.splits.iter().any(explained) {
-            different_copies(copy).into_iter().for_each(|finding| findings.push(finding));
-        }
+                && split.segment <= copy.name
+                && split.sides.iter().any(|side| copy.second.starts_with(&side.directory))
+        })
+    };
+    for copy in picture.duplicates.iter().filter(|copy| !explained(copy)) {
+        different_copies(copy).into_iter().for_each(|finding| findings.push(finding));
     }
     check_origins(picture, tree, findings);
     check_numbers(picture, tree, findings);

@@ -70,7 +70,7 @@ pub(super) fn promotions(picture: &Picture) -> Vec<Promotion> {
     }
     if archives.len() > 1 {
         for path in archives {
-            let own = seen(picture, |_, file| file.parent() == Some(path));
+            let own = seen(picture, |_, file| file.starts_with(path));
             let in_it = |id: &TimelineId| own.contains(id) || has_segments(picture, path, *id);
             let ids: Vec<TimelineId> = picture.timelines.by_id.keys().copied().filter(in_it).collect();
             groups(picture, &View::Archive(path.clone()), &own, &ids, &mut found);
@@ -82,7 +82,7 @@ pub(super) fn promotions(picture: &Picture) -> Vec<Promotion> {
             let state = scan.detected.control.db_state();
             matches!(state, Some(DbState::InArchiveRecovery | DbState::ShutDownInRecovery))
         });
-        let own = |file: &std::path::Path| file.parent() == Some(&pg_wal.path);
+        let own = |file: &std::path::Path| file.starts_with(&pg_wal.path);
         let mut views = vec![(View::Server(pg_wal.path.clone()), seen(picture, |_, file| own(file)))];
         if picture.has_archive {
             let seen = seen(picture, |in_pg_wal, file| !in_pg_wal || own(file));

@@ -9,7 +9,7 @@
 //! A copy that only ends earlier is none, and a damaged one neither: both must go on with valid records.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +28,8 @@ use crate::source::Error;
 pub struct Side {
     /// Its copy of the segment in which they parted.
     pub path: PathBuf,
+    /// The archive or pg_wal that holds it.
+    pub directory: PathBuf,
     /// Ends of transactions behind that, which only it has.
     pub transactions: Tally,
     /// Where its last record there ends.
@@ -69,11 +71,14 @@ pub(super) fn splits(picture: &Picture, threads: usize) -> (Vec<Split>, u64, Vec
                 continue;
             }
             let name = first.entry.name;
-            let [one, two] = &paths;
-            let key = (name.timeline, parent_of(one), parent_of(two));
+            let directories = [first, other].map(|file| {
+                archive.directory(&file.entry).map(|place| place.path.clone()).unwrap_or_default()
+            });
+            let [one, two] = directories.clone();
+            let key = (name.timeline, one, two);
             if let Some(known) = found.get_mut(&key) {
                 known.more += 1;
-            } else if let Some(split) = parted(picture, name, &paths, &progress) {
+            } else if let Some(split) = parted(picture, name, (&paths, directories), &progress) {
                 found.insert(key, split);
             }
         }
@@ -86,10 +91,6 @@ pub(super) fn splits(picture: &Picture, threads: usize) -> (Vec<Split>, u64, Vec
         }
     }
     (splits, progress.load(Ordering::Relaxed), unreadable)
-}
-
-fn parent_of(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// Are two copies not the same, byte by byte? What was compared already is known.
@@ -111,7 +112,7 @@ fn differ(
 fn parted(
     picture: &Picture,
     name: WalFileName,
-    paths: &[PathBuf; 2],
+    (paths, directories): (&[PathBuf; 2], [PathBuf; 2]),
     progress: &Arc<AtomicU64>,
 ) -> Option<Split> {
     let kind = picture.kind()?;
@@ -131,8 +132,15 @@ fn parted(
     let [one, two] = paths;
     let (ours, theirs) = (records(one), records(two));
     let (lsn, _) = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| *a)?;
-    let side = |path: &PathBuf| Side { path: path.clone(), transactions: Tally::default(), end: lsn };
-    Some(Split { timeline: name.timeline, segment: name, lsn, sides: [side(one), side(two)], more: 0 })
+    let side = |path: &PathBuf, directory| Side {
+        path: path.clone(),
+        directory,
+        transactions: Tally::default(),
+        end: lsn,
+    };
+    let [first, second] = directories;
+    let sides = [side(one, first), side(two, second)];
+    Some(Split { timeline: name.timeline, segment: name, lsn, sides, more: 0 })
 }
 
 /// Positions and CRCs.
@@ -157,11 +165,9 @@ fn behind(
     (threads, progress): (usize, &Arc<AtomicU64>),
     unreadable: &mut Vec<Error>,
 ) {
-    let directory = side.path.parent();
     let archive = &picture.wal.archive;
-    let own = |file: &SegmentFile| {
-        archive.directory(&file.entry).is_some_and(|place| Some(place.path.as_path()) == directory)
-    };
+    let own =
+        |file: &SegmentFile| archive.directory(&file.entry).is_some_and(|place| place.path == side.directory);
     let Some(files) = own_files(picture, timeline, own) else { return };
     let last = files.segments.keys().next_back().map_or(0, |last| last.saturating_add(1));
     let limit = files.kind.size.start(last);
