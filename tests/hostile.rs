@@ -316,6 +316,7 @@ fn mutated_archives() {
             survives(scratch.path(), &["wal-gaps", archive, "--deep", "--format", "json"], &what);
             survives(scratch.path(), &["wal-gaps", archive, "--names-only", "--format", "nagios"], &what);
             survives_or_refuses(scratch.path(), &["timelines", archive, "--deep", "--format", "json"], &what);
+            survives(scratch.path(), &["backups", archive, "--target-xid", "730", "--format", "json"], &what);
             for command in [
                 &["wal-dump", "-p", archive, "--save-fullpage=saved"][..],
                 &["wal-dump", "-p", archive, "-b", "--format", "json"],

@@ -77,6 +77,8 @@ const COMMANDS: &[&[&str]] = &[
     &["wal-gaps", "archive", "--deep", "--format", "json"],
     &["wal-gaps", "archive", "--names-only"],
     &["wal-gaps", "cluster", "archive"],
+    &["backups", "cluster", "--archive", "archive"],
+    &["backups", "archive", "--target-immediate", "--deep"],
     &["timelines", "archive"],
     &["timelines", "cluster", "archive", "--deep"],
     &["wal-dump", "-p", "cluster/pg_wal"],

@@ -343,7 +343,7 @@ fn check_backups(picture: &Picture, findings: &mut Findings) {
         let expired = oldest.is_none_or(|oldest| stop <= oldest) && newest > Some(backup.start);
         let size = picture.timelines.segment_size;
         let last = size.segno_before(stop);
-        let label = backup.label.as_deref().unwrap_or("without a label");
+        let label = backup.label();
         let text = format!("the WAL of the backup started at {} ({label}) is not whole", backup.start);
         let mut finding =
             Finding::new(arc::BACKUP_UNUSABLE, Place::wal(backup.start, stop).in_file(&backup.path), text)

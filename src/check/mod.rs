@@ -1,5 +1,6 @@
 //! Facts to findings: one file per topic. Nothing here prints or decides what to do.
 pub mod archive;
+pub mod backups;
 pub mod block;
 pub mod cluster;
 pub mod control;

@@ -1,5 +1,6 @@
 //! Arguments in, exit status out: one file per command, each gathering, checking and printing.
 
+mod backups;
 mod check;
 mod controldata;
 mod explain;
@@ -49,6 +50,7 @@ At 3 a.m.:
   pgforensic locate 'ERROR:  invalid page in block …'        where is what the log complains about?
   pgforensic slru /var/lib/postgresql/data                   could not access status of transaction: what is lost?
   pgforensic wal-gaps /archive                               how far can recovery go?
+  pgforensic backups /backups --archive /archive             which backup can I restore, and to when?
   pgforensic timelines /archive                              which timeline has what, and what is latest?
   pgforensic wal-find /archive                               what is the last good moment before the accident?
   pgforensic explain CTL-003                                 what does a finding mean?
@@ -58,6 +60,7 @@ Exit status: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Backups(backups::Arguments),
     Check(check::Arguments),
     Controldata(controldata::Arguments),
     Locate(locate::Arguments),
@@ -138,6 +141,7 @@ pub(crate) enum Failure {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Backups(arguments) => arguments.run(),
         Command::Check(arguments) => arguments.run(),
         Command::Controldata(arguments) => arguments.run(),
         Command::Locate(arguments) => arguments.run(),

@@ -50,6 +50,8 @@ pub(super) struct Arguments {
     /// Write the drawing as SVG into this new file, outside of what is examined
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    #[arg(long, value_name = "NAME", help = super::STANZA_HELP)]
+    stanza: Option<String>,
     /// Segment size in MB, used only where no page header states it
     #[arg(long, value_name = "MB", value_parser = segment_size)]
     wal_segsize: Option<WalSegSize>,
@@ -65,7 +67,7 @@ impl Arguments {
         if let Some(file) = &self.svg {
             refuse_inside(file, &self.paths)?;
         }
-        let (archive, unlisted) = Archive::open(&self.paths)?;
+        let (archive, unlisted) = Archive::open(&self.paths, self.stanza.as_deref())?;
         let threads = self.jobs.clamp(1, MAX_JOBS);
         let picture = picture(scan(archive, Depth::Headers, threads, self.wal_segsize), threads);
         let mut coverage = coverage(&picture, None);

@@ -1,6 +1,10 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
 pub mod accepted;
 pub mod backup;
+pub mod backup_choice;
+pub mod backup_keep;
+pub mod backup_list;
+pub mod backup_reach;
 pub mod block_copy;
 pub mod block_rows;
 pub mod block_wal;

@@ -337,6 +337,44 @@ impl Timelines {
         }
     }
 
+    /// The same with further segments, for example those that a backup carries.
+    pub fn with(&self, segments: &[WalFileName]) -> Timelines {
+        let mut all = self.clone();
+        for name in segments {
+            let Some(segno) = name.segno(self.segment_size) else { continue };
+            let runs = &mut all.by_id.entry(name.timeline).or_default().runs;
+            runs.push(Run { first: segno, last: segno });
+            runs.sort_unstable_by_key(|run| run.first);
+            let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
+            for run in runs.drain(..) {
+                match joined.last_mut() {
+                    Some(last) if run.first <= last.last.saturating_add(1) => {
+                        last.last = last.last.max(run.last);
+                    }
+                    _ => joined.push(run),
+                }
+            }
+            *runs = joined;
+        }
+        all
+    }
+
+    /// The segments that are missing on a way between two positions.
+    pub fn missing(&self, way: &Way, start: Lsn, stop: Lsn) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let mut at = start;
+        for stretch in way.stretches.iter().filter(|stretch| stretch.end > start && stretch.begin < stop) {
+            if at < stretch.begin {
+                missing.extend(self.hole(&way.lineage, at, stretch.begin).missing);
+            }
+            at = at.max(stretch.end);
+        }
+        if at < stop {
+            missing.extend(self.hole(&way.lineage, at, stop).missing);
+        }
+        missing
+    }
+
     /// What is missing between two positions: for each of them the newest timeline that had begun.
     fn hole(&self, lineage: &[Span], begin: Lsn, end: Lsn) -> Hole {
         let size = self.segment_size;

@@ -51,8 +51,15 @@ pub struct Backup {
     pub start: Lsn,
     /// Where it becomes consistent, exclusive.
     pub stop: Option<Lsn>,
+    /// Its lines.
+    pub history: BackupHistory,
+}
+
+impl Backup {
     /// The user's word for it.
-    pub label: Option<String>,
+    pub fn label(&self) -> &str {
+        self.history.label.as_deref().unwrap_or("without a label")
+    }
 }
 
 /// One server's pg_wal.
@@ -300,7 +307,7 @@ fn read_backups(wal: &WalArchive, unreadable: &mut Vec<(PathBuf, String)>) -> Ve
             continue;
         }
         let stop = content.stop.filter(|stop| *stop > start);
-        backups.push(Backup { path, timeline: segment.timeline, start, stop, label: content.label });
+        backups.push(Backup { path, timeline: segment.timeline, start, stop, history: content });
     }
     backups.sort_by_key(|backup| backup.start);
     backups

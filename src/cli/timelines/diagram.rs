@@ -286,12 +286,8 @@ fn bars(picture: &Picture, tree: &Tree, gaps: &[Gap], id: TimelineId, timeline: 
 
 fn marks(picture: &Picture, tree: &Tree, id: TimelineId) -> Vec<Mark> {
     let backups = picture.backups.iter().filter(|backup| backup.timeline == id).map(|backup| {
-        let label = backup.label.as_deref().unwrap_or("without a label");
-        Mark {
-            at: backup.start,
-            kind: MarkKind::Backup,
-            text: format!("backup \"{label}\" at {}", backup.start),
-        }
+        let text = format!("backup \"{}\" at {}", backup.label(), backup.start);
+        Mark { at: backup.start, kind: MarkKind::Backup, text }
     });
     let points = tree.parts.get(&id).into_iter().flat_map(|part| &part.restore_points).map(|point| Mark {
         at: point.lsn,

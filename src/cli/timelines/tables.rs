@@ -256,7 +256,7 @@ fn marks(picture: &Picture, tree: &Tree, limit: usize) -> Section {
     let backups = picture.backups.iter().map(|backup| {
         let end = backup.stop.unwrap_or(backup.start);
         let on_way = tree.leaves(timelines, backup.timeline).is_none_or(|leaves| end <= leaves);
-        (backup.timeline, backup.start, "backup", backup.label.clone(), None, on_way)
+        (backup.timeline, backup.start, "backup", backup.history.label.clone(), None, on_way)
     });
     let points = tree.parts.iter().flat_map(|(id, part)| {
         part.restore_points.iter().map(|point| {

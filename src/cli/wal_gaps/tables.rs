@@ -339,7 +339,7 @@ fn backups(picture: &Picture, target: Option<TimelineId>, limit: usize) -> Secti
         let size = picture.timelines.segment_size;
         let name = |lsn| picture.timelines.name(backup.timeline, lsn).to_string();
         let mut row = vec![
-            Cell::from(backup.label.clone()),
+            Cell::from(backup.history.label.clone()),
             Cell::from(backup.timeline.0),
             Cell::from(backup.start),
             Cell::from(backup.stop),

@@ -36,6 +36,7 @@ pub mod log;
 pub mod map;
 pub mod pag;
 pub mod rsl;
+pub mod rst;
 pub mod slr;
 pub mod tli;
 pub mod toa;
@@ -68,6 +69,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "MAP", title: "relation maps", codes: map::ALL },
     Area { name: "PAG", title: "data pages", codes: pag::ALL },
     Area { name: "RSL", title: "replication slots", codes: rsl::ALL },
+    Area { name: "RST", title: "what backups can be restored to", codes: rst::ALL },
     Area { name: "SLR", title: "commit status and multixacts (SLRUs)", codes: slr::ALL },
     Area { name: "TLI", title: "timelines", codes: tli::ALL },
     Area { name: "TOA", title: "TOAST tables", codes: toa::ALL },

@@ -38,7 +38,7 @@ pub(super) fn facts(picture: &Picture, target: TimelineId) -> Option<Section> {
     let backup = picture.backups.iter().find(|backup| backup.start == start);
     let from = match backup {
         Some(backup) => {
-            let label = backup.label.as_deref().unwrap_or("without a label");
+            let label = backup.label();
             Cell::Spelled(Box::new(Cell::from(start)), format!("{start}, the oldest backup ({label})"))
         }
         None => Cell::Spelled(Box::new(Cell::from(start)), format!("{start}, the oldest segment")),
