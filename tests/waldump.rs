@@ -17,7 +17,7 @@ use common::wal::{PAGE, SEGMENT, damages, segment_to_damage, sound_archive, unpa
 use common::{pgforensic, pgforensic_command, testdata};
 use pgforensic::format::reader::Abi;
 use pgforensic::pg::{Lsn, Major, SegNo, TimelineId, WalFileName, WalSegSize};
-use pgforensic::scan::wal_units::{SegmentSource, WalFiles};
+use pgforensic::scan::wal_units::{SegmentContent, SegmentSource, WalFiles};
 use pgforensic::scan::wal_walk::{Item, Visitor, WalKind};
 
 const WITH_TOOL: [u32; 8] = [11, 13, 14, 15, 16, 17, 18, 19];
@@ -122,7 +122,7 @@ fn files(major: Major, segments: &[(SegNo, Vec<u8>)]) -> WalFiles {
         name: WalFileName::new(TimelineId(1), segno, size),
         path: PathBuf::from("-"),
         partial: false,
-        content: Some(Arc::new(bytes.clone())),
+        content: Some(SegmentContent::Memory(Arc::new(bytes.clone()))),
     };
     let segments = segments.iter().map(|(segno, bytes)| (*segno, source(*segno, bytes))).collect();
     WalFiles { kind: WalKind { major, abi: Abi::LITTLE_64, size, system_id: None }, segments }

@@ -1,5 +1,9 @@
 //! Facts to findings: one file per topic. Nothing here prints or decides what to do.
 pub mod archive;
+pub mod backup;
+pub mod backup_chain;
+pub mod backup_layout;
+pub mod backup_wal;
 pub mod backups;
 pub mod block;
 pub mod cluster;
@@ -18,3 +22,4 @@ pub mod timelines;
 pub mod wal_find;
 pub mod wal_reach;
 pub mod wal_records;
+pub mod wal_summaries;

@@ -12,6 +12,7 @@ mod page;
 mod scan_pages;
 mod slru;
 mod timelines;
+mod verify_backup;
 mod wal_dump;
 mod wal_filter;
 mod wal_fullpage;
@@ -49,6 +50,7 @@ At 3 a.m.:
   pgforensic scan-pages /var/lib/postgresql/data --checksums  which blocks are damaged?
   pgforensic locate 'ERROR:  invalid page in block …'        where is what the log complains about?
   pgforensic slru /var/lib/postgresql/data                   could not access status of transaction: what is lost?
+  pgforensic verify-backup /backup                           may this backup be restored?
   pgforensic wal-gaps /archive                               how far can recovery go?
   pgforensic backups /backups --archive /archive             which backup can I restore, and to when?
   pgforensic timelines /archive                              which timeline has what, and what is latest?
@@ -69,6 +71,7 @@ enum Command {
     ScanPages(scan_pages::Arguments),
     Slru(slru::Arguments),
     Timelines(timelines::Arguments),
+    VerifyBackup(verify_backup::Arguments),
     WalDump(wal_dump::Arguments),
     WalFind(wal_find::Arguments),
     WalGaps(wal_gaps::Arguments),
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::ScanPages(arguments) => arguments.run(),
         Command::Slru(arguments) => arguments.run(),
         Command::Timelines(arguments) => arguments.run(),
+        Command::VerifyBackup(arguments) => arguments.run(),
         Command::WalDump(arguments) => arguments.run(),
         Command::WalFind(arguments) => arguments.run(),
         Command::WalGaps(arguments) => arguments.run(),

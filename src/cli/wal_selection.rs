@@ -14,7 +14,7 @@ use crate::format::wal::page_header::PageHeader;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::wal_archive::{Depth, scan};
 use crate::scan::wal_picture::read_history;
-use crate::scan::wal_units::{SegmentSource, WalFiles};
+use crate::scan::wal_units::{SegmentContent, SegmentSource, WalFiles};
 use crate::scan::wal_walk::WalKind;
 use crate::source::Error;
 use crate::source::archive::Archive;
@@ -228,7 +228,7 @@ impl Selection {
             name,
             path: PathBuf::from("-"),
             partial: (content.len() as u64) < size.bytes(),
-            content: Some(Arc::new(content)),
+            content: Some(SegmentContent::Memory(Arc::new(content))),
         };
         let kind = WalKind { major, abi: header.abi, size, system_id: None };
         let files = WalFiles { kind, segments: [(segno, source)].into() };

@@ -168,7 +168,8 @@ impl<'a> JsonEvents<'a> {
     }
 
     fn string(&mut self) -> Result<Token, String> {
-        let ended = || "The input string ended unexpectedly.".to_owned();
+        let start = self.text.get(self.at..).unwrap_or_default();
+        let ended = || format!("Token \"{}\" is invalid.", String::from_utf8_lossy(start));
         let mut value = Vec::new();
         self.at += 1;
         loop {
@@ -308,7 +309,7 @@ mod tests {
         for (text, expected) in [
             ("", "The input string ended unexpectedly."),
             ("{\"a\"", "The input string ended unexpectedly."),
-            ("{\"a", "The input string ended unexpectedly."),
+            ("{\"a", "Token \"\"a\" is invalid."),
             ("[1 2]", "Expected \",\" or \"]\", but found \"2\"."),
             ("{1", "Expected string or \"}\", but found \"1\"."),
             ("{\"a\" 1}", "Expected \":\", but found \"1\"."),

@@ -11,17 +11,18 @@ use sha2::{Digest, Sha256};
 
 use crate::format::backup_history::BackupHistory;
 use crate::format::backup_manifest::{Manifest, WalRange};
+use crate::format::configuration::{Setting, settings};
 use crate::format::control::{CONTROL_FILE_SIZE, ControlFile, Detected, detect};
 use crate::format::wal::page_header::{LONG_HEADER_SIZE, PageHeader};
 use crate::pg::{Lsn, Major, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::scan::metadata::recovery_files::{BackupLabel, tablespace_map};
 use crate::source::Error;
 use crate::source::backup::{BackupSource, Form, Member, MemberKind, PartRole, TarPart};
-use crate::source::compressed::{Compression, read_full};
-use crate::source::file::{DataFile, ReadAt, read_prefix};
+use crate::source::compressed::read_full;
+use crate::source::file::{DataFile, ReadAt};
 
 /// Small files are read up to here.
-const SMALL_FILE: usize = 16 << 10;
+pub const SMALL_FILE: usize = 64 << 10;
 /// pg_verifybackup cannot read a larger manifest either.
 const LARGEST_MANIFEST: u64 = i32::MAX as u64;
 
@@ -126,6 +127,8 @@ pub struct BackupFacts {
     pub pg_version: Option<String>,
     /// pg_control.
     pub control: Option<Detected>,
+    /// Its configuration files and their settings.
+    pub configuration: Vec<(String, Vec<Setting>)>,
     /// Segments in its pg_wal, by name.
     pub wal: Vec<CarriedSegment>,
     /// Histories of backups in its pg_wal.
@@ -184,6 +187,7 @@ impl BackupFacts {
             tablespace_map: None,
             pg_version: None,
             control: None,
+            configuration: Vec::new(),
             wal: Vec::new(),
             histories: Vec::new(),
             files: 0,
@@ -196,8 +200,7 @@ impl BackupFacts {
 
     fn scan_part(&mut self, part: &TarPart, effort: Effort) {
         self.stored += part.size;
-        let head = read_prefix(&part.path, 8).map(|(head, _)| head).unwrap_or_default();
-        let quick = effort == Effort::Quick && Compression::from_magic(&head).is_some();
+        let quick = effort == Effort::Quick && part.is_packed().unwrap_or(false);
         let mut stopped = false;
         let result = part.members(&mut |member, data| {
             let enough = match part.role {
@@ -246,6 +249,9 @@ impl BackupFacts {
             b"global/pg_control" => {
                 let bytes = content.get(..content.len().min(CONTROL_FILE_SIZE + 1)).unwrap_or_default();
                 self.control = Some(detect(bytes, self.version_of_files()));
+            }
+            b"postgresql.conf" | b"postgresql.auto.conf" => {
+                self.configuration.push((String::from_utf8_lossy(path).into_owned(), settings(content)));
             }
             _ => self.histories.push(BackupHistory::parse(content)),
         }
@@ -346,8 +352,15 @@ impl BackupFacts {
 
 /// Is this a file that [`BackupFacts::take_small`] wants?
 pub fn is_small_file(path: &[u8]) -> bool {
-    matches!(path, b"backup_label" | b"tablespace_map" | b"PG_VERSION" | b"global/pg_control")
-        || path.starts_with(b"pg_wal/") && path.ends_with(b".backup")
+    const NAMES: [&[u8]; 6] = [
+        b"backup_label",
+        b"tablespace_map",
+        b"PG_VERSION",
+        b"global/pg_control",
+        b"postgresql.conf",
+        b"postgresql.auto.conf",
+    ];
+    NAMES.contains(&path) || path.starts_with(b"pg_wal/") && path.ends_with(b".backup")
 }
 
 fn prefix(data: &mut dyn Read, limit: usize) -> io::Result<Vec<u8>> {

@@ -1,10 +1,13 @@
 //! Streams over many files that survive damage: a bad piece is an item, not the end.
 pub mod accepted;
 pub mod backup;
+pub mod backup_chain;
 pub mod backup_choice;
+pub mod backup_files;
 pub mod backup_keep;
 pub mod backup_list;
 pub mod backup_reach;
+pub mod backup_wal;
 pub mod block_copy;
 pub mod block_rows;
 pub mod block_wal;
@@ -34,5 +37,6 @@ pub mod wal_find;
 mod wal_pages;
 pub mod wal_picture;
 pub mod wal_stats;
+pub mod wal_summaries;
 pub mod wal_units;
 pub mod wal_walk;

@@ -365,10 +365,15 @@ impl PageTester {
         PageTester { checksum: PageChecksum::new(options.abi.big_endian), options }
     }
 
+    /// Of the machine that wrote the pages.
+    pub(super) fn abi(&self) -> Abi {
+        self.options.abi
+    }
+
     /// What is wrong with the page at this block of the fork; if nothing is, the start of its special
     /// space, which a new page does not have.
     #[inline]
-    fn test(&self, page: &[u8], block: BlockNumber) -> Result<Option<u16>, (PageFault, Lsn)> {
+    pub(super) fn test(&self, page: &[u8], block: BlockNumber) -> Result<Option<u16>, (PageFault, Lsn)> {
         let Ok(header) = PageHeaderData::read(page, self.options.abi) else { return Ok(None) };
         if header.is_new() {
             return if is_zero(page) { Ok(None) } else { Err((PageFault::NewNotZero, header.pd_lsn)) };

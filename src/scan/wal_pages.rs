@@ -15,7 +15,7 @@ use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::wal_units::{UNIT, WalFiles};
+use super::wal_units::{SegmentContent, UNIT, WalFiles};
 use super::wal_walk::Pages;
 use crate::format::wal::page_header::{LONG_HEADER_SIZE, XLOG_BLCKSZ};
 use crate::pg::{Lsn, SegNo};
@@ -50,6 +50,7 @@ struct Opened {
 enum From {
     File(DataFile),
     Memory(Arc<Vec<u8>>),
+    Part { file: DataFile, offset: u64, length: u64 },
     Stream(Stream),
 }
 
@@ -190,9 +191,17 @@ impl Opened {
         let path = source.path.clone();
         let mut head = [0; LONG_HEADER_SIZE];
         let (count, from) = match &source.content {
-            Some(content) => {
+            Some(SegmentContent::Memory(content)) => {
                 let count = content.as_slice().read(&mut head).unwrap_or(0);
                 (count, From::Memory(Arc::clone(content)))
+            }
+            Some(SegmentContent::Part { offset, length }) => {
+                let from = From::Part { file: DataFile::open(&path)?, offset: *offset, length: *length };
+                (from.read_at(&mut head, 0).map_err(Error::at(&path, "read file"))?, from)
+            }
+            Some(SegmentContent::Packed(packed, member)) => {
+                let unpacked = packed.open(*member)?;
+                begin_stream(Box::new(unpacked), &mut head).map_err(Error::at(&path, "read file"))?
             }
             None => {
                 let file = DataFile::open(&path)?;
@@ -202,12 +211,7 @@ impl Opened {
                 } else {
                     let unpacked = Unpacked::named(file.into_std(), &path);
                     let unpacked = unpacked.map_err(Error::at(&path, "read file"))?;
-                    let mut stream = Stream { unpacked: Box::new(unpacked), at: 0, broken: None };
-                    let count = stream.read(&mut head).map_err(Error::at(&path, "read file"))?;
-                    let head = head.get(..count).unwrap_or_default().to_vec();
-                    stream.unpacked = Box::new(Cursor::new(head).chain(stream.unpacked));
-                    stream.at = 0;
-                    (count, From::Stream(stream))
+                    begin_stream(Box::new(unpacked), &mut head).map_err(Error::at(&path, "read file"))?
                 }
             }
         };
@@ -219,22 +223,46 @@ impl Opened {
     /// Can it be read from here on?
     fn reaches(&self, offset: u64) -> bool {
         match &self.from {
-            From::File(_) | From::Memory(_) => true,
+            From::File(_) | From::Memory(_) | From::Part { .. } => true,
             From::Stream(stream) => stream.at <= offset,
         }
     }
 
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let read = match &mut self.from {
+            From::Stream(stream) => stream.read_at(buffer, offset),
+            there => there.read_at(buffer, offset),
+        };
+        read.map_err(Error::at(&self.path, "read file"))
+    }
+}
+
+impl From {
+    /// Of what can be read anywhere.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
             From::File(file) => file.read_full_at(buffer, offset),
             From::Memory(bytes) => {
                 let mut rest = bytes.get(offset as usize..).unwrap_or_default();
                 rest.read(buffer)
             }
-            From::Stream(stream) => stream.read_at(buffer, offset),
-        };
-        read.map_err(Error::at(&self.path, "read file"))
+            From::Part { file, offset: begin, length } => {
+                let most = length.saturating_sub(offset).min(buffer.len() as u64) as usize;
+                file.read_full_at(buffer.get_mut(..most).unwrap_or_default(), begin + offset)
+            }
+            From::Stream(_) => Ok(0),
+        }
     }
+}
+
+/// The first bytes of a stream, which is then at its beginning again.
+fn begin_stream(unpacked: Box<dyn Read + Send>, head: &mut [u8]) -> io::Result<(usize, From)> {
+    let mut stream = Stream { unpacked, at: 0, broken: None };
+    let count = stream.read(head)?;
+    let head = head.get(..count).unwrap_or_default().to_vec();
+    stream.unpacked = Box::new(Cursor::new(head).chain(stream.unpacked));
+    stream.at = 0;
+    Ok((count, From::Stream(stream)))
 }
 
 impl Stream {

@@ -27,6 +27,7 @@ use crate::pg::wal_file::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::source::Error;
 use crate::source::archive::Archive;
+use crate::source::backup::segments::PackedSegments;
 use crate::source::compressed::Compression;
 use crate::source::file::{DataFile, ReadAt};
 
@@ -45,8 +46,24 @@ pub struct SegmentSource {
     pub path: PathBuf,
     /// A `.partial` file: its tail may be missing.
     pub partial: bool,
-    /// Its bytes, if they are no file (standard input).
-    pub content: Option<Arc<Vec<u8>>>,
+    /// Where its bytes are, if they are not just the file.
+    pub content: Option<SegmentContent>,
+}
+
+/// Bytes of a segment that is no file of its own.
+#[derive(Clone, Debug)]
+pub enum SegmentContent {
+    /// Standard input.
+    Memory(Arc<Vec<u8>>),
+    /// A member of an archive that is not packed.
+    Part {
+        /// Where in the archive it begins.
+        offset: u64,
+        /// Its size.
+        length: u64,
+    },
+    /// A member of a packed archive: its number there.
+    Packed(Arc<PackedSegments>, usize),
 }
 
 /// Consecutive segments and what they have in common.
@@ -401,7 +418,10 @@ impl WalFiles {
         let mut thread = 0;
         for (&segno, source) in self.segments.range(size.segno(start)..=size.segno_before(limit.max(start))) {
             let (begin, end) = (size.start(segno), Lsn(size.start(segno).0.saturating_add(size.bytes())));
-            let whole = source.content.is_none() && is_compressed(&source.path);
+            let whole = match &source.content {
+                None => is_compressed(&source.path),
+                Some(content) => matches!(content, SegmentContent::Packed(..)),
+            };
             let mut at = begin;
             while at < end.min(limit) {
                 let next = Lsn(at.0 + UNIT.min(size.bytes()));

@@ -9,3 +9,4 @@
 "$MAKE/check.sh" 10 18
 "$MAKE/slru.sh" 10 11 12 13 14 15 16 17 18 19
 "$MAKE/gin_posting.sh"
+"$MAKE/backups.sh"

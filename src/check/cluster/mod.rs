@@ -2,7 +2,7 @@
 
 mod access;
 mod databases;
-mod directories;
+pub(crate) mod directories;
 mod prepared;
 mod recovery_files;
 mod relation_files;

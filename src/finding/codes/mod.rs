@@ -24,6 +24,7 @@ macro_rules! codes {
 }
 
 pub mod arc;
+pub mod bak;
 pub mod blk;
 pub mod btr;
 pub mod cfg;
@@ -57,6 +58,7 @@ pub struct Area {
 /// Every area, by name.
 pub static AREAS: &[Area] = &[
     Area { name: "ARC", title: "WAL segments and archives", codes: arc::ALL },
+    Area { name: "BAK", title: "base backups", codes: bak::ALL },
     Area { name: "BLK", title: "one block", codes: blk::ALL },
     Area { name: "BTR", title: "B-tree indexes", codes: btr::ALL },
     Area { name: "CFG", title: "settings", codes: cfg::ALL },

@@ -93,7 +93,7 @@ impl List {
 }
 
 /// May a server have a link here?
-fn is_server_link(member: &[u8]) -> bool {
+pub fn is_server_link(member: &[u8]) -> bool {
     member == b"pg_wal" || member.strip_prefix(b"pg_tblspc/").is_some_and(|rest| !rest.contains(&b'/'))
 }
 

@@ -9,7 +9,9 @@
 //! In both forms a member's path is the one below the data directory: what is in `16400.tar` lies below
 //! `pg_tblspc/16400`, what is in `pg_wal.tar` below `pg_wal`. That is also how the manifest names files.
 
+pub mod ahead;
 pub mod directory;
+pub mod segments;
 pub mod tar;
 
 use std::io::{self, Read};
@@ -17,6 +19,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use self::ahead::ReadAhead;
 use self::tar::{FileStream, Forward, TarReader, relative_path};
 use super::Error;
 use super::compressed::{Compression, Unpacked};
@@ -206,19 +209,30 @@ impl BackupSource {
 pub type Visit<'v> = dyn FnMut(&Member, &mut dyn Read) -> io::Result<ControlFlow<()>> + 'v;
 
 impl TarPart {
-    /// Opens the archive, undoing its compression.
-    pub fn open(&self) -> Result<TarReader<Box<dyn Forward + Send>>, Error> {
+    /// Is the archive packed? Otherwise its members can be read where they are.
+    pub fn is_packed(&self) -> Result<bool, Error> {
         let file = DataFile::open(&self.path)?;
         let mut head = [0; 8];
         let count = file.read_full_at(&mut head, 0).map_err(Error::at(&self.path, "read file"))?;
-        let packed = Compression::from_magic(head.get(..count).unwrap_or_default()).is_some();
-        let stream = FileStream::new(file);
-        let stream: Box<dyn Forward + Send> = if packed {
+        Ok(Compression::from_magic(head.get(..count).unwrap_or_default()).is_some())
+    }
+
+    /// Opens the archive, undoing its compression.
+    pub fn open(&self) -> Result<TarReader<Box<dyn Forward + Send>>, Error> {
+        let stream = FileStream::new(DataFile::open(&self.path)?);
+        let stream: Box<dyn Forward + Send> = if self.is_packed()? {
             Box::new(Unpacked::new(stream).map_err(Error::at(&self.path, "read file"))?)
         } else {
             Box::new(stream)
         };
         Ok(TarReader::new(stream))
+    }
+
+    /// The same, with a thread that unpacks.
+    pub fn open_ahead(&self) -> Result<TarReader<Box<dyn Forward + Send>>, Error> {
+        let stream = FileStream::new(DataFile::open(&self.path)?);
+        let unpacked = Unpacked::new(stream).map_err(Error::at(&self.path, "read file"))?;
+        Ok(TarReader::new(Box::new(ReadAhead::new(unpacked))))
     }
 
     /// A member's path below the data directory, and whether its name would have led out of it.
