@@ -1,7 +1,8 @@
 //! The members of a backup that is a plain directory.
 //!
 //! Links are followed where a server's own directories have them: the entries of `pg_tblspc`, and `pg_wal`. Any other
-//! link is a member of its own and not followed, so that nothing in a backup leads the reader out of it.
+//! link is a member of its own and not followed, so that nothing in a backup leads the reader out of it. Behind those
+//! links only directories with the names that servers give are entered: a link to `/` does not list the whole machine.
 
 use std::collections::HashSet;
 use std::fs;
@@ -80,7 +81,7 @@ impl List {
             MemberKind::Other
         };
         let enter = match &kind {
-            MemberKind::Directory => true,
+            MemberKind::Directory => is_server_directory(&member),
             MemberKind::Symlink(_) => is_server_link(&member) && path.is_dir(),
             _ => false,
         };
@@ -90,6 +91,15 @@ impl List {
             self.directory(&path, &member, depth + 1);
         }
     }
+}
+
+/// Below a link: may a server have this directory? Elsewhere any may be there.
+fn is_server_directory(member: &[u8]) -> bool {
+    if let Some(below) = member.strip_prefix(b"pg_wal/") {
+        return matches!(below, b"archive_status" | b"summaries");
+    }
+    let mut below = member.strip_prefix(b"pg_tblspc/").unwrap_or_default().split(|byte| *byte == b'/').skip(1);
+    below.next().is_none_or(|version| version.starts_with(b"PG_"))
 }
 
 /// May a server have a link here?
@@ -110,6 +120,8 @@ mod tests {
         fs::create_dir_all(data.join("base")).unwrap();
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("file"), "x").unwrap();
+        fs::create_dir_all(outside.join("PG_15")).unwrap();
+        fs::create_dir_all(outside.join("other/deep")).unwrap();
         symlink(&outside, data.join("pg_tblspc/16400")).unwrap();
         symlink(&outside, data.join("base/1")).unwrap();
         symlink(&data, outside.join("loop")).unwrap();
@@ -120,8 +132,10 @@ mod tests {
             "base/1",
             "pg_tblspc",
             "pg_tblspc/16400",
+            "pg_tblspc/16400/PG_15",
             "pg_tblspc/16400/file",
             "pg_tblspc/16400/loop",
+            "pg_tblspc/16400/other",
         ];
         assert_eq!(paths, expected);
         assert!(errors.is_empty());
