@@ -337,8 +337,9 @@ fn the_same_verdict_and_the_same_lines() {
     let mut failures = Vec::new();
     for server in some_servers([13, 15, 17, 18]) {
         let Some(backups) = Backups::new(server) else { continue };
-        for name in ["plain", "sha"] {
-            for (what, change) in CHANGES {
+        // Other checksums make a difference for the files only, which come first.
+        for (name, count) in [("plain", CHANGES.len()), ("sha", 19)] {
+            for (what, change) in &CHANGES[..count] {
                 change(&backups.copy(name));
                 backups.compare(&format!("{name}: {what}"), &[]);
             }

@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::format::incremental::INCREMENTAL_PREFIX;
 use crate::pg::{Lsn, SystemId, TimelineId};
 use crate::scan::backup::{BackupFacts, Effort};
-use crate::scan::backup_files::is_incremental;
+use crate::scan::backup_pages::{is_incremental, relation_of};
 use crate::source::backup::{BackupSource, Form, FormHint, MemberKind, directory};
 
 /// Directories beside a backup that are looked at for the one on which it builds.
@@ -46,7 +46,7 @@ impl Link {
 }
 
 fn names(facts: &BackupFacts) -> Option<HashSet<Vec<u8>>> {
-    let keep = |path: &[u8]| crate::scan::backup_files::relation_of(path).is_some();
+    let keep = |path: &[u8]| relation_of(path).is_some();
     match &facts.source.form {
         Form::Plain => {
             let members = directory::list(&facts.source.path).0.into_iter();

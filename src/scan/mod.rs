@@ -6,6 +6,7 @@ pub mod backup_choice;
 pub mod backup_files;
 pub mod backup_keep;
 pub mod backup_list;
+pub mod backup_pages;
 pub mod backup_reach;
 pub mod backup_wal;
 pub mod block_copy;

@@ -98,7 +98,8 @@ fn is_server_directory(member: &[u8]) -> bool {
     if let Some(below) = member.strip_prefix(b"pg_wal/") {
         return matches!(below, b"archive_status" | b"summaries");
     }
-    let mut below = member.strip_prefix(b"pg_tblspc/").unwrap_or_default().split(|byte| *byte == b'/').skip(1);
+    let mut below =
+        member.strip_prefix(b"pg_tblspc/").unwrap_or_default().split(|byte| *byte == b'/').skip(1);
     below.next().is_none_or(|version| version.starts_with(b"PG_"))
 }
 
