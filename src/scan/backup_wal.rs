@@ -164,7 +164,7 @@ fn find(facts: &BackupFacts, wal_path: Option<&Path>, scan: &mut WalScan) -> Pla
 
 fn directory(path: &Path, scan: &mut WalScan) -> Place {
     scan.place = path.to_owned();
-    match Archive::open(&[path.to_owned()]) {
+    match Archive::open(&[path.to_owned()], None) {
         Ok((archive, errors)) => {
             scan.errors.extend(errors);
             let wal = scan_few(archive);
