@@ -52,13 +52,15 @@ fn check_configuration(facts: &BackupFacts, findings: &mut Findings) {
         "include_dir",
     ];
     for (file, settings) in &facts.configuration {
-        for setting in settings.iter().filter(|setting| FILES.contains(&setting.name.as_str())) {
+        for setting in
+            settings.iter().filter(|setting| FILES.iter().any(|name| setting.name.eq_ignore_ascii_case(name)))
+        {
             if !setting.value.starts_with('/') && !setting.value.starts_with("../") {
                 continue;
             }
             let headline = format!("{} = '{}'", setting.name, setting.value);
             let at = Place::path(facts.source.path.join(file));
-            findings.push(Finding::new(bak::CONFIGURATION, at, headline).measured("line", setting.line));
+            findings.push(Finding::new(bak::CONFIGURATION, at, headline).measured("line", setting.number));
         }
     }
     if facts.whole && facts.configuration.iter().all(|(file, _)| file != "postgresql.conf") {

@@ -9,7 +9,6 @@ pub mod catalog;
 pub mod checkpoint;
 pub mod checksum;
 pub mod compress;
-pub mod configuration;
 pub mod control;
 pub mod crc32c;
 pub mod datum;

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::format::backup_history::BackupHistory;
 use crate::format::backup_manifest::{Manifest, WalRange};
-use crate::format::configuration::{Setting, settings};
 use crate::format::control::{CONTROL_FILE_SIZE, ControlFile, Detected, detect};
+use crate::format::settings::{self, Line};
 use crate::format::wal::page_header::{LONG_HEADER_SIZE, PageHeader};
 use crate::pg::{Lsn, Major, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::scan::metadata::recovery_files::{BackupLabel, tablespace_map};
@@ -128,7 +128,7 @@ pub struct BackupFacts {
     /// pg_control.
     pub control: Option<Detected>,
     /// Its configuration files and their settings.
-    pub configuration: Vec<(String, Vec<Setting>)>,
+    pub configuration: Vec<(String, Vec<Line>)>,
     /// Segments in its pg_wal, by name.
     pub wal: Vec<CarriedSegment>,
     /// Histories of backups in its pg_wal.
@@ -251,7 +251,8 @@ impl BackupFacts {
                 self.control = Some(detect(bytes, self.version_of_files()));
             }
             b"postgresql.conf" | b"postgresql.auto.conf" => {
-                self.configuration.push((String::from_utf8_lossy(path).into_owned(), settings(content)));
+                self.configuration
+                    .push((String::from_utf8_lossy(path).into_owned(), settings::parse(content).0));
             }
             _ => self.histories.push(BackupHistory::parse(content)),
         }
