@@ -112,7 +112,7 @@ impl WalScan {
 
 /// Where the segments are.
 enum Place {
-    Directory(Archive, Identity),
+    Directory(Box<Archive>, Identity),
     Packed(TarPart, Vec<ArchivedSegment>),
     Nowhere,
 }
@@ -168,7 +168,7 @@ fn directory(path: &Path, scan: &mut WalScan) -> Place {
         Ok((archive, errors)) => {
             scan.errors.extend(errors);
             let wal = scan_few(archive);
-            Place::Directory(wal.archive, wal.identity)
+            Place::Directory(Box::new(wal.archive), wal.identity)
         }
         Err(error) if error.is_not_found() => Place::Nowhere,
         Err(error) => {
