@@ -61,11 +61,23 @@ pub fn check_control(facts: &BackupFacts, findings: &mut Findings) {
         return;
     };
     let Some(control) = &facts.control else { return };
-    let path = facts.source.path.join("global/pg_control");
-    let shown = path.display();
+    let base = facts.source.parts().iter().position(|part| part.role == PartRole::Base);
+    let path = place_of(&facts.source, base, b"global/pg_control");
+    let shown = match base {
+        Some(_) => {
+            let archive = path.file_name().unwrap_or_default().to_string_lossy();
+            format!("{archive}: global/pg_control")
+        }
+        None => path.display().to_string(),
+    };
     let push = |findings: &mut Findings, headline: String| {
         findings.push(Finding::new(bak::CONTROL, Place::path(&path), headline));
     };
+    let size = control.layout.size();
+    if control.have < size && base.is_none() {
+        let have = control.have;
+        return push(findings, format!("could not read file \"{shown}\": read {have} of {size}"));
+    }
     if !control.crc_is_right() {
         return push(findings, format!("{shown}: CRC is incorrect"));
     }
@@ -164,9 +176,14 @@ fn file_finding(facts: &BackupFacts, faulty: &Faulty) -> Finding {
         FileFault::Size { found, expected } => new(
             bak::SIZE,
             match &archive {
-                Some(archive) => format!(
-                    "file \"{path}\" has size {found} in archive \"{archive}\" but size {expected} in the manifest"
-                ),
+                Some(archive) => {
+                    // Under the name that it has there: that of a tablespace begins behind its link.
+                    let stem = archive.split('.').next().unwrap_or_default();
+                    let name = path.strip_prefix(&format!("pg_tblspc/{stem}/")).unwrap_or(&path);
+                    format!(
+                        "file \"{name}\" has size {found} in archive \"{archive}\" but size {expected} in the manifest"
+                    )
+                }
                 None => format!("\"{path}\" has size {found} on disk but size {expected} in the manifest"),
             },
         ),
