@@ -226,7 +226,7 @@ impl<'a> Lists<'a> {
         let truncated = || Truncated { field, at: self.at, need, have: self.bytes.len() };
         let end = self.at.checked_add(need).ok_or(Truncated { need: usize::MAX - self.at, ..truncated() })?;
         let bytes = self.bytes.get(self.at..end).ok_or_else(truncated)?;
-        self.at = end.next_multiple_of(self.abi.align8);
+        self.at = self.abi.max_align(end);
         Ok(Data { bytes, big_endian: self.abi.big_endian })
     }
 

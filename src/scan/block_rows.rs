@@ -228,7 +228,7 @@ impl<'a> RowReader<'a> {
         let mut rows = Vec::new();
         let mut at = space.start;
         for next in taken {
-            let mut start = at.next_multiple_of(self.abi.align8);
+            let mut start = self.abi.max_align(at);
             while start + SIZE_OF_HEAP_TUPLE_HEADER <= next.start {
                 // Without its line pointer nobody knows its length: it has all up to what follows.
                 let row = self.row(page, 0, start..next.start);
@@ -257,10 +257,10 @@ impl<'a> RowReader<'a> {
 
     fn is_plausible(&self, row: &Row, block: BlockNumber) -> bool {
         let header = &row.header;
-        let hoff = (SIZE_OF_HEAP_TUPLE_HEADER + header.bitmap_len()).next_multiple_of(self.abi.align8);
+        let hoff = self.abi.max_align(SIZE_OF_HEAP_TUPLE_HEADER + header.bitmap_len());
         let oid = if header.has_oid(self.major) { 4 } else { 0 };
         let hoff = if oid > 0 {
-            (SIZE_OF_HEAP_TUPLE_HEADER + header.bitmap_len() + oid).next_multiple_of(self.abi.align8)
+            self.abi.max_align(SIZE_OF_HEAP_TUPLE_HEADER + header.bitmap_len() + oid)
         } else {
             hoff
         };

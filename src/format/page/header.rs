@@ -115,7 +115,7 @@ impl PageHeaderData {
         test(h.pd_upper > h.pd_special, HeaderFault::UpperAboveSpecial(h.pd_upper, h.pd_special));
         test(usize::from(h.pd_special) > page_size, HeaderFault::SpecialAbovePage(h.pd_special, page_size));
         test(
-            !usize::from(h.pd_special).is_multiple_of(abi.align8),
+            !abi.is_max_aligned(usize::from(h.pd_special)),
             HeaderFault::SpecialUnaligned(h.pd_special, abi.align8),
         );
         test(h.page_size() != page_size as u16, HeaderFault::PageSize(h.page_size(), page_size));

@@ -104,8 +104,7 @@ pub(super) fn map_index_tuple(
     let bytes = id.bytes();
     let tuple = m.structure(bytes.clone(), IndexTupleData::read)?;
     m.note("t_info", info_note(&tuple, reserved));
-    let align = m.abi.align8;
-    if tuple.size().next_multiple_of(align) != bytes.len().next_multiple_of(align) {
+    if m.abi.max_align(tuple.size()) != m.abi.max_align(bytes.len()) {
         m.problem(format!("{title}: says that it has {} bytes, lp_len is {}", tuple.size(), id.lp_len));
     }
     let end = bytes.end.min(bytes.start + tuple.size()).max(bytes.start + SIZE_OF_INDEX_TUPLE);

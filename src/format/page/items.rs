@@ -220,7 +220,7 @@ fn test_tuple(
     if bytes.start < usize::from(header.pd_upper) || bytes.end > usize::from(header.pd_special) {
         return Some(Contradiction::OutsideOfTuples);
     }
-    if !bytes.start.is_multiple_of(abi.align8) {
+    if !abi.is_max_aligned(bytes.start) {
         return Some(Contradiction::Unaligned);
     }
     let size = match tuples {
@@ -236,7 +236,7 @@ fn test_tuple(
         Tuples::Heap => test_heap_tuple(tuple, id, abi),
         Tuples::Index => {
             let size = u16_at(tuple, 6, "t_info", abi).ok()? & 0x1FFF;
-            let aligned = |size: u16| usize::from(size).next_multiple_of(abi.align8);
+            let aligned = |size: u16| abi.max_align(size.into());
             (aligned(size) != aligned(id.lp_len)).then_some(Contradiction::Size(size))
         }
     }
@@ -254,7 +254,7 @@ fn test_heap_tuple(tuple: &[u8], id: ItemId, abi: Abi) -> Option<Contradiction> 
     let bitmap = header.bitmap_len();
     // Up to 11 a tuple can have an oid in front of its columns; 12 and later may still hold such tuples.
     let oid = if header.has(HEAP_HASOID) { 4 } else { 0 };
-    let starts = (SIZE_OF_HEAP_TUPLE_HEADER + bitmap + oid).next_multiple_of(abi.align8);
+    let starts = abi.max_align(SIZE_OF_HEAP_TUPLE_HEADER + bitmap + oid);
     let fits = usize::from(hoff) == starts && usize::from(hoff) <= usize::from(id.lp_len);
     (!fits).then_some(Contradiction::Hoff(hoff))
 }

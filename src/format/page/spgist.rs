@@ -268,7 +268,7 @@ fn leaf(m: &mut Mapper, item: u16, id: ItemId, word: &TupleWord) {
         at = end;
     }
     m.note(name, note);
-    let data = bytes.start + (at - bytes.start).next_multiple_of(m.abi.align8);
+    let data = bytes.start + m.abi.max_align(at - bytes.start);
     m.bytes(data.min(bytes.end)..bytes.end, "leaf datum");
 }
 

@@ -219,7 +219,7 @@ fn bt_item(input: &PageInput, opaque: &BTPageOpaqueData, item: u16, id: ItemId) 
     let end = match kind {
         BTreeTuple::Posting { offset, .. } if has_rows => offset,
         BTreeTuple::Pivot { heap_tid: true, .. } if has_rows => {
-            tuple.size().saturating_sub(6usize.next_multiple_of(input.abi.align8))
+            tuple.size().saturating_sub(input.abi.max_align(6))
         }
         _ => tuple.size(),
     };

@@ -92,7 +92,7 @@ fn heap_item(input: &PageInput, item: u16, id: ItemId) -> Row {
 
 /// The ten columns of the tuple; `None` where pageinspect does not look.
 fn tuple(input: &PageInput, id: ItemId) -> Option<Row> {
-    if id.lp_len < MIN_HEAP_TUPLE_SIZE || !usize::from(id.lp_off).is_multiple_of(input.abi.align8) {
+    if id.lp_len < MIN_HEAP_TUPLE_SIZE || !input.abi.is_max_aligned(usize::from(id.lp_off)) {
         return None;
     }
     let bytes = input.page.get(id.bytes())?;
