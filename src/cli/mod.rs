@@ -9,8 +9,11 @@ mod generate;
 mod items;
 mod locate;
 mod page;
+mod plan;
+mod prediction;
 mod scan_pages;
 mod slru;
+mod start;
 mod timelines;
 mod verify_backup;
 mod wal_dump;
@@ -68,6 +71,7 @@ enum Command {
     Locate(locate::Arguments),
     Items(items::Arguments),
     Page(page::Arguments),
+    Plan(plan::Arguments),
     ScanPages(scan_pages::Arguments),
     Slru(slru::Arguments),
     Timelines(timelines::Arguments),
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Locate(arguments) => arguments.run(),
         Command::Items(arguments) => arguments.run(),
         Command::Page(arguments) => arguments.run(),
+        Command::Plan(arguments) => arguments.run(),
         Command::ScanPages(arguments) => arguments.run(),
         Command::Slru(arguments) => arguments.run(),
         Command::Timelines(arguments) => arguments.run(),

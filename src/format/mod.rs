@@ -4,6 +4,7 @@
 //! sense is for `check` to say, so that a broken structure is still shown field by field.
 
 pub mod backup_history;
+pub mod backup_label;
 pub mod backup_manifest;
 pub mod catalog;
 pub mod checkpoint;

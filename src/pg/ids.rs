@@ -17,7 +17,7 @@ pub const FIRST_NORMAL_OBJECT_ID: Oid = 16384;
 pub const FIRST_NORMAL_TRANSACTION_ID: u32 = 3;
 
 /// Number of a timeline: decimal in logs and pg_controldata, eight hex digits in file names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimelineId(pub u32);
 
 impl fmt::Display for TimelineId {

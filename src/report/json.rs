@@ -136,6 +136,12 @@ fn cell_json(cell: &Cell) -> Value {
         Cell::Lsn(lsn, _) => lsn.to_string().into(),
         Cell::Bytes(bytes) => (*bytes).into(),
         Cell::Path(path) => path_text(path).into(),
+        Cell::Things(things) => {
+            let object = |thing: &Vec<(&'static str, Cell)>| {
+                Value::Object(thing.iter().map(|(key, cell)| ((*key).to_owned(), cell_json(cell))).collect())
+            };
+            things.iter().map(object).collect()
+        }
         Cell::Spelled(value, _) => cell_json(value),
     }
 }

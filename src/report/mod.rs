@@ -62,6 +62,8 @@ pub enum Cell {
     Bytes(u64),
     /// A file or directory.
     Path(PathBuf),
+    /// Things of the same shape: an array of objects in JSON, their number in text.
+    Things(Vec<Vec<(&'static str, Cell)>>),
     /// A value with a spelling of its own for people.
     Spelled(Box<Cell>, String),
 }

@@ -175,6 +175,7 @@ pub fn cell_text(cell: &Cell) -> String {
         Cell::Lsn(lsn, major) => lsn.text(*major),
         Cell::Bytes(bytes) => bytes_text(*bytes),
         Cell::Path(path) => path_text(path),
+        Cell::Things(things) => things.len().to_string(),
         Cell::Spelled(_, spelling) => spelling.clone(),
     }
 }

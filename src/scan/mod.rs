@@ -24,6 +24,7 @@ pub mod metadata;
 pub mod page_rules;
 pub mod pages;
 pub mod pg_wal;
+pub mod recovery;
 pub mod repository;
 pub mod slru;
 pub mod slru_lookup;

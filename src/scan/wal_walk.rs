@@ -177,6 +177,20 @@ impl WalFault {
         )
     }
 
+    /// Is it a test of a page's header?
+    pub fn is_of_page_header(&self) -> bool {
+        matches!(
+            self,
+            WalFault::MagicNumber { .. }
+                | WalFault::InfoBits { .. }
+                | WalFault::SystemId { .. }
+                | WalFault::SegmentSize { .. }
+                | WalFault::BlockSize { .. }
+                | WalFault::PageAddress { .. }
+                | WalFault::OutOfSequenceTimeline { .. }
+        )
+    }
+
     /// The server's message, as `kind.major` words it.
     pub fn message(&self, kind: &WalKind, timeline: TimelineId) -> String {
         let major = kind.major;
@@ -614,37 +628,8 @@ impl<'p, P: Pages> Walk<'p, P> {
 
     /// `XLogReaderValidatePageHeader`.
     fn page_header(&mut self, page: Lsn) -> Result<PageHeader, WalFault> {
-        let kind = self.kind;
         let bytes = self.pages.page(page).ok_or(WalFault::NoPage { page })?;
-        let short = WalFault::ShortPage { page, have: bytes.len() };
-        if bytes.len() < XLOG_BLCKSZ {
-            return Err(short);
-        }
-        let header = PageHeader::read(bytes, kind.abi).map_err(|_| short)?;
-        if header.major() != Some(kind.major) {
-            return Err(WalFault::MagicNumber { page, magic: header.magic });
-        }
-        let at_segment_start = kind.size.offset(page) == 0;
-        let flags = header.flags();
-        if flags.unknown != 0 || at_segment_start && header.long.is_none() {
-            return Err(WalFault::InfoBits { page, info: header.info });
-        }
-        if let Some(long) = &header.long {
-            if let Some(expected) = kind.system_id
-                && long.system_id != expected
-            {
-                return Err(WalFault::SystemId { page, found: long.system_id, expected });
-            }
-            if u64::from(long.segment_size) != kind.size.bytes() {
-                return Err(WalFault::SegmentSize { page, size: long.segment_size });
-            }
-            if long.block_size as usize != XLOG_BLCKSZ {
-                return Err(WalFault::BlockSize { page, size: long.block_size });
-            }
-        }
-        if header.page_address != page {
-            return Err(WalFault::PageAddress { page, address: header.page_address });
-        }
+        let header = valid_header(&self.kind, page, bytes)?;
         match self.newest_page {
             Some((newest, after)) if page > newest && header.timeline < after => {
                 Err(WalFault::OutOfSequenceTimeline { page, timeline: header.timeline, after })
@@ -738,6 +723,45 @@ impl<'p, P: Pages> Walk<'p, P> {
     }
 }
 
+/// The tests of a page's header that need no other page.
+fn valid_header(kind: &WalKind, page: Lsn, bytes: &[u8]) -> Result<PageHeader, WalFault> {
+    let short = WalFault::ShortPage { page, have: bytes.len() };
+    if bytes.len() < XLOG_BLCKSZ {
+        return Err(short);
+    }
+    let header = PageHeader::read(bytes, kind.abi).map_err(|_| short)?;
+    if header.major() != Some(kind.major) {
+        return Err(WalFault::MagicNumber { page, magic: header.magic });
+    }
+    let at_segment_start = kind.size.offset(page) == 0;
+    let flags = header.flags();
+    if flags.unknown != 0 || at_segment_start && header.long.is_none() {
+        return Err(WalFault::InfoBits { page, info: header.info });
+    }
+    if let Some(long) = &header.long {
+        if let Some(expected) = kind.system_id
+            && long.system_id != expected
+        {
+            return Err(WalFault::SystemId { page, found: long.system_id, expected });
+        }
+        if u64::from(long.segment_size) != kind.size.bytes() {
+            return Err(WalFault::SegmentSize { page, size: long.segment_size });
+        }
+        if long.block_size as usize != XLOG_BLCKSZ {
+            return Err(WalFault::BlockSize { page, size: long.block_size });
+        }
+    }
+    if header.page_address != page {
+        return Err(WalFault::PageAddress { page, address: header.page_address });
+    }
+    Ok(header)
+}
+
+/// The test of its header that a page by itself fails.
+pub(super) fn page_fault(kind: &WalKind, page: Lsn, bytes: &[u8]) -> Option<WalFault> {
+    valid_header(kind, page, bytes).err()
+}
+
 /// The record at `at`, if it is whole on the page of which `here` is the rest; else its header was tested as far as
 /// it is there. Inlined, because what it returns is large and wanted in parts.
 #[inline(always)]
@@ -777,7 +801,7 @@ fn header_size(kind: &WalKind, page: Lsn) -> u64 {
 }
 
 /// A record never starts at a page's first byte: there its header is.
-fn skip_page_header(kind: &WalKind, at: Lsn) -> Lsn {
+pub(super) fn skip_page_header(kind: &WalKind, at: Lsn) -> Lsn {
     if at.0.is_multiple_of(PAGE) { Lsn(at.0 + header_size(kind, at)) } else { at }
 }
 

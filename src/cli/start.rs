@@ -1,0 +1,201 @@
+//! What will be started, from the command line and from the settings that lie in the data directory.
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::format::settings::{TargetTimeline, boolean, target_timeline};
+use crate::pg::time::{local_zone, parse_moment};
+use crate::pg::{Lsn, Major, TimelineId};
+use crate::scan::metadata::settings::Settings;
+use crate::scan::recovery::{Action, Start, Target, TimelineGoal};
+use crate::source::pgdata::DataDirectory;
+
+/// How the server will be started.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct StartArguments {
+    /// Archive in which the restore command looks for a file, then for it with .gz; may be given more than once
+    #[arg(long, value_name = "DIR")]
+    pub archive: Vec<PathBuf>,
+    /// Data directory whose pg_wal will be copied into the restored one, as the manual says
+    #[arg(long, value_name = "PGDATA")]
+    pub copy_wal_from: Option<PathBuf>,
+    /// recovery_target_time
+    #[arg(long, value_name = "TIME", group = "target")]
+    pub target_time: Option<String>,
+    /// recovery_target_xid
+    #[arg(long, value_name = "XID", group = "target")]
+    pub target_xid: Option<u32>,
+    /// recovery_target_lsn
+    #[arg(long, value_name = "LSN", group = "target")]
+    pub target_lsn: Option<Lsn>,
+    /// recovery_target_name: a restore point
+    #[arg(long, value_name = "NAME", group = "target")]
+    pub target_name: Option<String>,
+    /// recovery_target = 'immediate': as soon as it is consistent
+    #[arg(long, group = "target")]
+    pub target_immediate: bool,
+    /// recovery_target_inclusive
+    #[arg(long, value_name = "BOOL", value_parser = parse_boolean)]
+    pub target_inclusive: Option<bool>,
+    /// recovery_target_timeline: latest, current or a number, as the server reads it
+    #[arg(long, value_name = "TIMELINE")]
+    pub target_timeline: Option<String>,
+    /// recovery_target_action
+    #[arg(long, value_name = "ACTION", value_parser = parse_action)]
+    pub target_action: Option<Action>,
+}
+
+fn parse_boolean(text: &str) -> Result<bool, String> {
+    boolean(text).ok_or_else(|| format!("\"{text}\" is neither on nor off"))
+}
+
+fn parse_action(text: &str) -> Result<Action, String> {
+    Ok(match text {
+        "pause" => Action::Pause,
+        "promote" => Action::Promote,
+        "shutdown" => Action::Shutdown,
+        _ => return Err(format!("\"{text}\" is neither pause, promote nor shutdown")),
+    })
+}
+
+/// A start, or why it cannot be foretold.
+pub(super) enum Planned {
+    /// What will be started.
+    Start(Box<Start>),
+    /// Its restore_command is a program of its own.
+    UnknownCommand(String),
+}
+
+impl StartArguments {
+    /// With archives it is an archive recovery from them; without any, the directory is started as it lies.
+    pub(super) fn start(&self, root: &Path, major: Major, settings: &Settings) -> Result<Planned, Failure> {
+        let directory = DataDirectory::new(root);
+        let there = |name: &str| directory.join(name).exists();
+        let old = major < Major::V12;
+        let (mut recovery_signal, standby_signal) = match old {
+            true => {
+                let conf = there("recovery.conf");
+                (conf, conf && settings.is_on("standby_mode", false))
+            }
+            false => (there("recovery.signal"), there("standby.signal")),
+        };
+        let mut archives = self.archive.clone();
+        let command = settings.value("restore_command").trim();
+        let mut has_restore_command = !archives.is_empty();
+        if has_restore_command {
+            recovery_signal = true;
+        } else if (recovery_signal || standby_signal) && !command.is_empty() {
+            has_restore_command = true;
+            match copied_from(command) {
+                Some(archive) => archives.push(archive),
+                None => return Ok(Planned::UnknownCommand(command.to_owned())),
+            }
+        }
+        let mut pg_wal: Vec<PathBuf> = self.copy_wal_from.iter().map(|other| other.join("pg_wal")).collect();
+        pg_wal.push(directory.join("pg_wal"));
+        let requested = recovery_signal || standby_signal;
+        Ok(Planned::Start(Box::new(Start {
+            pg_wal,
+            archives,
+            has_restore_command,
+            recovery_signal,
+            standby_signal,
+            target: if requested { self.target(settings)? } else { None },
+            inclusive: match self.target_inclusive {
+                Some(inclusive) => inclusive,
+                None => settings.is_on("recovery_target_inclusive", true),
+            },
+            timeline: self.timeline(settings, major)?,
+            action: match (self.target_action, settings.value("recovery_target_action")) {
+                (Some(action), _) => action,
+                (None, "promote") => Action::Promote,
+                (None, "shutdown") => Action::Shutdown,
+                _ => Action::Pause,
+            },
+            hot_standby: settings.is_on("hot_standby", true),
+            directory,
+        })))
+    }
+
+    fn target(&self, settings: &Settings) -> Result<Option<Target>, Failure> {
+        let usage = |what: &str, why: String| Failure::Usage(format!("{what}: {why}"));
+        let zone = local_zone();
+        if let Some(time) = &self.target_time {
+            return parse_moment(time, &zone)
+                .map(Target::Time)
+                .map(Some)
+                .map_err(|why| usage("--target-time", why));
+        }
+        if let Some(xid) = self.target_xid {
+            return Ok(Some(Target::Xid(xid)));
+        }
+        if let Some(lsn) = self.target_lsn {
+            return Ok(Some(Target::Lsn(lsn)));
+        }
+        if let Some(name) = &self.target_name {
+            return Ok(Some(Target::Name(name.clone())));
+        }
+        if self.target_immediate {
+            return Ok(Some(Target::Immediate));
+        }
+        // What the files say, unless the command line says it.
+        let set = |name: &str| Some(settings.value(name)).filter(|value| !value.is_empty());
+        if let Some(time) = set("recovery_target_time") {
+            let moment = parse_moment(time, &zone).map_err(|why| usage("recovery_target_time", why))?;
+            return Ok(Some(Target::Time(moment)));
+        }
+        Ok(set("recovery_target_xid")
+            .and_then(|xid| xid.parse().ok().map(Target::Xid))
+            .or_else(|| set("recovery_target_lsn").and_then(|lsn| lsn.parse().ok().map(Target::Lsn)))
+            .or_else(|| set("recovery_target_name").map(|name| Target::Name(name.to_owned())))
+            .or_else(|| set("recovery_target").map(|_| Target::Immediate)))
+    }
+
+    fn timeline(&self, settings: &Settings, major: Major) -> Result<TimelineGoal, Failure> {
+        let default = if major >= Major::V12 { "latest" } else { "current" };
+        let value = match (&self.target_timeline, settings.value("recovery_target_timeline")) {
+            (Some(value), _) => value,
+            (None, "") => default,
+            (None, value) => value,
+        };
+        match target_timeline(value, major) {
+            Some(TargetTimeline::Latest) => Ok(TimelineGoal::Latest),
+            Some(TargetTimeline::Current) => Ok(TimelineGoal::Current),
+            Some(TargetTimeline::Number(number)) => Ok(TimelineGoal::Numeric(TimelineId(number))),
+            None => Err(Failure::Usage(format!(
+                "invalid value for parameter \"recovery_target_timeline\": \"{value}\""
+            ))),
+        }
+    }
+}
+
+/// The directory of a restore_command that only copies: `cp /archive/%f %p`, quoted or not.
+fn copied_from(command: &str) -> Option<PathBuf> {
+    let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+    let (program, from, to) = (words.next()?, words.next()?, words.next()?);
+    let copies = matches!(program, "cp" | "/bin/cp" | "/usr/bin/cp") && to == "%p" && words.next().is_none();
+    let directory = from.strip_suffix("/%f").filter(|directory| directory.starts_with('/'))?;
+    (copies && !directory.contains(['%', '$', '*'])).then(|| PathBuf::from(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restore_commands_that_only_copy() {
+        for command in
+            ["cp /mnt/archive/%f %p", "cp \"/mnt/archive/%f\" \"%p\"", "/bin/cp '/mnt/archive/%f' '%p'"]
+        {
+            assert_eq!(copied_from(command).unwrap(), PathBuf::from("/mnt/archive"), "{command}");
+        }
+        for command in [
+            "pgbackrest archive-get %f \"%p\"",
+            "cp archive/%f %p",
+            "cp /a/%f %p; exit 0",
+            "gunzip < /a/%f.gz > %p",
+        ] {
+            assert_eq!(copied_from(command), None, "{command}");
+        }
+    }
+}

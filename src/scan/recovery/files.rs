@@ -1,0 +1,155 @@
+//! Where recovery gets its files: `restore_command` first, then pg_wal.
+//!
+//! The restore command that is played here looks into one archive after another for NAME, else for NAME.gz, which
+//! it decompresses; the first that has one of them answers. If that one cannot be copied or decompressed the command
+//! fails, and for a server a command that fails says only "not there". What it restored takes the place of a file of
+//! that name in pg_wal.
+//!
+//! Source: `RestoreArchivedFile`, `KeepFileRestoredFromArchive` in access/transam/xlogarchive.c.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use super::Start;
+use crate::source::Error;
+use crate::source::compressed::Unpacked;
+use crate::source::file::DataFile;
+
+/// Largest history file that is read.
+const MAX_HISTORY: u64 = 1 << 20;
+
+/// What a damaged compressed file gives.
+const NOT_GZIP: &[ErrorKind] = &[ErrorKind::InvalidData, ErrorKind::UnexpectedEof, ErrorKind::InvalidInput];
+
+/// One run of restore_command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The file asked for.
+    pub name: String,
+    /// The file that answered; none: it was not there.
+    pub answer: Option<PathBuf>,
+}
+
+/// A file that was found.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// As it lies, to be read at positions.
+    File(DataFile),
+    /// What was in a compressed one.
+    Bytes(Vec<u8>),
+}
+
+impl Content {
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Content::File(file) => file.length(),
+            Content::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// The archives and pg_wal of one start.
+pub(super) struct Files<'s> {
+    start: &'s Start,
+    pub(super) asked: RefCell<Vec<Request>>,
+    /// What was restored lies in pg_wal from then on.
+    restored: RefCell<BTreeMap<String, PathBuf>>,
+    /// What could not be read, so that the prediction may be wrong.
+    pub(super) unreadable: RefCell<Vec<Error>>,
+}
+
+impl<'s> Files<'s> {
+    pub(super) fn new(start: &'s Start) -> Files<'s> {
+        Files {
+            start,
+            asked: RefCell::default(),
+            restored: RefCell::default(),
+            unreadable: RefCell::default(),
+        }
+    }
+
+    /// Runs restore_command for a file. `most`: more of its content is not wanted.
+    pub(super) fn restore(&self, name: &str, most: u64) -> Option<Content> {
+        if !self.start.has_restore_command {
+            return None;
+        }
+        let found = self.start.archives.iter().find_map(|archive| {
+            let plain = archive.join(name);
+            let packed = archive.join(format!("{name}.gz"));
+            if plain.is_file() { Some((plain, false)) } else { packed.is_file().then_some((packed, true)) }
+        });
+        let content = found.and_then(|(path, packed)| {
+            let content = if packed { self.unpack(&path, most) } else { self.open(&path) };
+            Some((path, content?))
+        });
+        let answer = content.as_ref().map(|(path, _)| path.clone());
+        if let Some(path) = &answer {
+            self.restored.borrow_mut().insert(name.to_owned(), path.clone());
+        }
+        self.asked.borrow_mut().push(Request { name: name.to_owned(), answer });
+        content.map(|(_, content)| content)
+    }
+
+    /// A file of pg_wal.
+    pub(super) fn in_pg_wal(&self, name: &str) -> Option<Content> {
+        let path = self.path_in_pg_wal(name)?;
+        // A restored file was unpacked on its way.
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            return self.unpack(&path, u64::MAX);
+        }
+        self.open(&path)
+    }
+
+    /// Is there a file of this name in pg_wal?
+    pub(super) fn path_in_pg_wal(&self, name: &str) -> Option<PathBuf> {
+        if let Some(path) = self.restored.borrow().get(name) {
+            return Some(path.clone());
+        }
+        self.start.pg_wal.iter().map(|directory| directory.join(name)).find(|path| path.is_file())
+    }
+
+    /// A history file, from the archive or pg_wal; none if there is none in either.
+    pub(super) fn history(&self, name: &str) -> Option<Vec<u8>> {
+        let content = self.restore(name, MAX_HISTORY).or_else(|| self.in_pg_wal(name))?;
+        Some(match content {
+            Content::Bytes(bytes) => bytes,
+            Content::File(file) => {
+                let mut bytes = Vec::new();
+                // Read as far as it goes: a server sees no more of it either.
+                let _ = file.into_std().take(MAX_HISTORY).read_to_end(&mut bytes);
+                bytes
+            }
+        })
+    }
+
+    fn open(&self, path: &Path) -> Option<Content> {
+        match DataFile::open(path) {
+            Ok(file) => Some(Content::File(file)),
+            Err(error) => {
+                self.unreadable.borrow_mut().push(error);
+                None
+            }
+        }
+    }
+
+    /// Decompresses as gzip does: into memory, as the size counts and a segment has at most 1 GB.
+    fn unpack(&self, path: &Path, most: u64) -> Option<Content> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            Unpacked::new(File::open(path)?)?.take(most).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Some(Content::Bytes(bytes)),
+            // A command that fails is no error of ours: it is part of what will happen.
+            Err(error) if NOT_GZIP.contains(&error.kind()) => None,
+            Err(error) => {
+                self.unreadable.borrow_mut().push(Error::at(path, "read file")(error));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! From the first record to the end of a start.
+
+use super::begin::Beginning;
+use super::history;
+use super::pages::ServerPages;
+use super::replay::{Last, Replay, Stop};
+use super::words::{Outcome, StopReason};
+use super::{Action, End, Prediction, Recovery};
+use crate::pg::directories::{Loss, RequiredDirectory};
+use crate::pg::{Lsn, Major, TimelineId, WalFileName};
+use crate::scan::wal_walk::{Item, Visitor, WalFault, Walk, skip_page_header};
+
+/// A limit that is none.
+const FAR: Lsn = Lsn(u64::MAX);
+
+/// Directories that are opened before the first record is replayed.
+const EARLY_DIRECTORIES: &[&str] = &[
+    "pg_notify",
+    "pg_replslot",
+    "pg_twophase",
+    "pg_xact",
+    "pg_multixact/offsets",
+    "pg_commit_ts",
+    "pg_tblspc",
+    "pg_stat",
+    "pg_stat_tmp",
+];
+
+/// Takes the end of one record.
+struct EndOf(Option<Lsn>);
+
+impl Visitor for EndOf {
+    fn visit(&mut self, item: Item) -> bool {
+        if let Item::Record { end, .. } = item {
+            self.0 = Some(end);
+        }
+        false
+    }
+}
+
+/// How replay came to its end.
+struct Ended {
+    reason: StopReason,
+    message: Option<String>,
+    at_target: bool,
+}
+
+impl Recovery<'_> {
+    /// Plays it from pg_control on.
+    pub(super) fn run(&mut self, prediction: &mut Prediction) -> Result<(), End> {
+        let control = &self.control;
+        let timeline = control.min_recovery_point_timeline.max(control.check_point_copy.this_timeline);
+        self.check_settings()?;
+        self.check_directories(&["pg_wal"], false)?;
+        self.target_timeline = self.choose_timeline(timeline)?;
+
+        let this = &*self;
+        let mut pages = ServerPages::new(this.kind, &this.files, &this.shared, this.target_timeline);
+        let begin = this.init(&mut pages)?;
+        this.check_directories(EARLY_DIRECTORIES, begin.needs_recovery)?;
+        if !begin.needs_recovery {
+            prediction.outcome = Outcome::Started;
+            prediction.end_of_recovery = Some(begin.checkpoint_end);
+            prediction.end_timeline = Some(begin.checkpoint.this_timeline);
+            return Ok(());
+        }
+        this.restore_histories(begin.checkpoint.this_timeline);
+        let mut replay = this.replay(&begin, pages.expected.clone().unwrap_or_default());
+        replay.check_wal_level(this.control.wal_level)?;
+        let ended = this.replay_all(&begin, &mut pages, &mut replay);
+        tell(prediction, &replay, this);
+        this.finish(prediction, &begin, &mut pages, &replay, ended?)
+    }
+
+    /// Files and settings that a start with a signal file insists on.
+    fn check_settings(&self) -> Result<(), End> {
+        let refused = |message: &str| Err(End::refused(StopReason::BadSetting, message));
+        let old = self.kind.major < Major::V12;
+        if !old && self.start.directory.join("recovery.conf").exists() {
+            return refused("using recovery command file \"recovery.conf\" is not supported");
+        }
+        let needs_command = self.archive_requested && !self.start.standby_signal;
+        if needs_command && !self.start.has_restore_command {
+            let file = if old { "recovery command file \"recovery.conf\" " } else { "" };
+            return refused(&format!("{file}must specify restore_command when standby mode is not enabled"));
+        }
+        Ok(())
+    }
+
+    /// Directories without which a server does not start.
+    fn check_directories(&self, names: &[&str], recovers: bool) -> Result<(), End> {
+        for name in names {
+            let Some(row) = RequiredDirectory::find(name) else { continue };
+            if !self.start.directory.join(name).is_dir()
+                && let Loss::Refused(message) = row.loss(self.kind.major, recovers)
+            {
+                return Err(End::refused(StopReason::MissingFile, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The main loop of `PerformWalRecovery`, and `ReadRecord`.
+    fn replay_all(
+        &self,
+        begin: &Beginning,
+        pages: &mut ServerPages,
+        replay: &mut Replay,
+    ) -> Result<Ended, End> {
+        replay.check_consistency();
+        let redo = self.redo(begin);
+        let (mut at, mut prev) = if redo < begin.checkpoint_at {
+            self.shared.random.set(true);
+            (redo, None)
+        } else {
+            (skip_page_header(&self.kind, begin.checkpoint_end), Some(begin.checkpoint_at))
+        };
+        loop {
+            let walked = Walk::new(self.kind, pages, FAR, FAR).run(at, prev, false, replay);
+            if let Some(end) = pages.halt.take() {
+                return Err(end);
+            }
+            let (reason, message) = match replay.stop.take() {
+                Some(Stop::Target(message)) => {
+                    return Ok(Ended {
+                        reason: StopReason::TargetReached,
+                        message: Some(message),
+                        at_target: true,
+                    });
+                }
+                Some(Stop::End(end)) => return Err(end),
+                Some(Stop::Foreign(page, timeline)) => {
+                    (StopReason::UnexpectedPageTli, Some(self.foreign(page, timeline)))
+                }
+                None => {
+                    let fault = pages.fault_behind(walked.fault.unwrap_or(WalFault::NoPage { page: at }));
+                    (StopReason::of(&fault), self.say(&fault))
+                }
+            };
+            pages.close();
+            self.shared.foreign.set(None);
+            // The first record is read with PANIC in case of failure, if it lies before the checkpoint.
+            if replay.first.is_none() && prev.is_none() && message.is_some() {
+                return Err(End { outcome: Outcome::RefusedToStart, reason, message });
+            }
+            if self.archive_requested && !pages.in_archive {
+                // All of pg_wal is replayed: from now on the archive is asked.
+                pages.in_archive = true;
+                replay.min_recovery_point = replay.replayed_to;
+                replay.min_recovery_point_timeline = replay.timeline;
+                replay.check_consistency();
+                at = skip_page_header(&self.kind, replay.replayed_to);
+                prev = replay.last.map(|last| last.lsn).or(prev);
+                continue;
+            }
+            return Ok(Ended { reason, message, at_target: false });
+        }
+    }
+
+    fn say(&self, fault: &WalFault) -> Option<String> {
+        let silent = matches!(fault, WalFault::NoPage { .. })
+            || self.kind.major < Major::V13 && fault.is_of_page_header();
+        (!silent).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
+    }
+
+    fn foreign(&self, page: Lsn, timeline: TimelineId) -> String {
+        let kind = &self.kind;
+        let name = WalFileName::new(self.shared.file_timeline.get(), kind.size.segno(page), kind.size);
+        let offset = kind.size.offset(page);
+        if kind.major >= Major::V16 {
+            let lsn = page.text(kind.major);
+            format!("unexpected timeline ID {} in WAL segment {name}, LSN {lsn}, offset {offset}", timeline.0)
+        } else {
+            format!("unexpected timeline ID {} in log segment {name}, offset {offset}", timeline.0)
+        }
+    }
+
+    /// What follows the last record: the target's action, `FinishWalRecovery`, the new timeline.
+    fn finish(
+        &self,
+        prediction: &mut Prediction,
+        begin: &Beginning,
+        pages: &mut ServerPages,
+        replay: &Replay,
+        ended: Ended,
+    ) -> Result<(), End> {
+        let failed = |reason, message: &str| Err(End::new(Outcome::Failed, reason, message.to_owned()));
+        prediction.stop_reason = Some(ended.reason);
+        prediction.message = ended.message;
+        if ended.at_target {
+            if replay.consistent.is_none() {
+                let message = "requested recovery stop point is before consistent recovery point";
+                return failed(StopReason::StopBeforeConsistency, message);
+            }
+            let stays = match self.start.action {
+                Action::Shutdown => true,
+                // Nobody could end the pause of a server that takes no queries.
+                Action::Pause => !replay.hot_standby || replay.takes_queries(),
+                Action::Promote => false,
+            };
+            if stays {
+                prediction.outcome = Outcome::StoppedAtTarget;
+                return Ok(());
+            }
+        } else if self.start.standby_signal {
+            prediction.outcome = Outcome::WaitsAsStandby;
+            return Ok(());
+        } else if self.archive_requested && replay.target.is_some() && self.kind.major >= Major::V13 {
+            let message = "recovery ended before configured recovery target was reached";
+            return failed(StopReason::TargetNotReached, message);
+        }
+
+        let last = replay.last.map_or(begin.checkpoint_at, |last| last.lsn);
+        let end_of_log = self.read_last(pages, last)?;
+        if (end_of_log < replay.min_recovery_point || replay.backup_start_point.is_valid())
+            && (self.archive_requested || replay.backup_end_required)
+        {
+            return if replay.backup_start_point.is_valid() || replay.backup_end_required {
+                failed(StopReason::BackupEndNotReached, "WAL ends before end of online backup")
+            } else {
+                failed(StopReason::ConsistencyNotReached, "WAL ends before consistent recovery point")
+            };
+        }
+        if !self.archive_requested {
+            prediction.outcome = Outcome::Started;
+            return Ok(());
+        }
+        let newest = history::newest(&self.files, self.target_timeline);
+        prediction.new_timeline = newest.0.checked_add(1).map(TimelineId);
+        // The new timeline's history begins with that of the target.
+        self.files.restore(&self.target_timeline.history_file_name(), u64::MAX);
+        prediction.outcome = Outcome::Promoted;
+        Ok(())
+    }
+
+    /// Reads the last record once more, from whatever file is found for it now; gives its end.
+    fn read_last(&self, pages: &mut ServerPages, at: Lsn) -> Result<Lsn, End> {
+        self.shared.random.set(true);
+        let mut end = EndOf(None);
+        let walked = Walk::new(self.kind, pages, FAR, FAR).run(at, None, false, &mut end);
+        if let Some(end) = pages.halt.take() {
+            return Err(end);
+        }
+        if let Some((page, timeline)) = self.shared.foreign.get() {
+            let message = Some(self.foreign(page, timeline));
+            return Err(End { outcome: Outcome::Failed, reason: StopReason::UnexpectedPageTli, message });
+        }
+        end.0.ok_or_else(|| {
+            let fault = pages.fault_behind(walked.fault.unwrap_or(WalFault::NoPage { page: at }));
+            let reason = StopReason::of(&fault);
+            End { outcome: Outcome::Failed, reason, message: self.say(&fault) }
+        })
+    }
+}
+
+/// What replay came to, also if an error ended it.
+fn tell(prediction: &mut Prediction, replay: &Replay, recovery: &Recovery) {
+    prediction.redo_start = replay.first;
+    prediction.consistent_lsn = replay.consistent;
+    prediction.end_of_recovery = Some(replay.replayed_to);
+    prediction.end_timeline = Some(replay.timeline);
+    prediction.last_completed_transaction_time = replay.last_time;
+    prediction.last_commit = replay.last_commit;
+    prediction.commits = replay.commits;
+    prediction.last_wal_file = replay.last.map(|Last { file: (timeline, segno), .. }| {
+        WalFileName::new(timeline, segno, recovery.kind.size).to_string()
+    });
+}
