@@ -113,6 +113,13 @@ impl StartArguments {
                 _ => Action::Pause,
             },
             hot_standby: settings.is_on("hot_standby", true),
+            reads_ahead: major >= Major::V15
+                && !matches!(settings.value("recovery_prefetch"), "off" | "false" | "no" | "0")
+                && settings.value("maintenance_io_concurrency") != "0",
+            zone: match settings.value("timezone") {
+                "" => local_zone(),
+                name => jiff::tz::TimeZone::get(name).unwrap_or_else(|_| local_zone()),
+            },
             directory,
         })))
     }

@@ -101,6 +101,19 @@ pub fn push_rfc3339_micros(out: &mut Vec<u8>, micros: i64) {
     out.push(b'Z');
 }
 
+/// As the server writes a moment into its log (`timestamptz_to_str`): the offset in hours where that is enough, no
+/// zeros at the end of the fraction.
+pub fn timestamptz(micros: i64, zone: &TimeZone) -> String {
+    let text = with_offset(micros, zone);
+    let (moment, offset) = text.split_at(text.rfind(['+', '-']).unwrap_or(text.len()));
+    let moment = match moment.split_once('.') {
+        Some((_, fraction)) if fraction.bytes().any(|byte| byte != b'0') => moment.trim_end_matches('0'),
+        Some((whole, _)) => whole,
+        None => moment,
+    };
+    format!("{moment}{}", offset.strip_suffix(":00").unwrap_or(offset))
+}
+
 /// A `pg_time_t` as a `TimestampTz`.
 pub fn from_pg_time(seconds: i64) -> Option<i64> {
     seconds.checked_sub(POSTGRES_EPOCH)?.checked_mul(1_000_000)

@@ -1,6 +1,7 @@
 //! The first part of a start: pg_control, signals, label, checkpoint, and whether they belong to the target's history.
 
 use super::history::Expected;
+use super::lookahead::Lookahead;
 use super::pages::ServerPages;
 use super::replay::{Replay, Snapshot};
 use super::words::StopReason;
@@ -300,7 +301,7 @@ impl Recovery<'_> {
             shared: &self.shared,
             expected,
             major: self.kind.major,
-            zone: &self.zone,
+            zone: &start.zone,
             target: start.target.as_ref(),
             inclusive: start.inclusive,
             archive_requested: self.archive_requested,
@@ -327,6 +328,9 @@ impl Recovery<'_> {
             last_commit: None,
             prepared: Default::default(),
             stop: None,
+            lookahead: start.reads_ahead.then(|| {
+                Lookahead::new(self.kind.major, &start.directory, control.blcksz, control.relseg_size)
+            }),
         }
     }
 

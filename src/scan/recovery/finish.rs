@@ -115,10 +115,25 @@ impl Recovery<'_> {
         } else {
             (skip_page_header(&self.kind, begin.checkpoint_end), Some(begin.checkpoint_at))
         };
+        if let Some(lookahead) = &mut replay.lookahead {
+            lookahead.begin = prev.is_none().then_some(at);
+        }
         loop {
             let walked = Walk::new(self.kind, pages, FAR, FAR).run(at, prev, false, replay);
             if let Some(end) = pages.halt.take() {
                 return Err(end);
+            }
+            // What was met while reading ahead is not told before replay comes there, and a file or a page that is
+            // not there is looked for once more then.
+            if replay.stop.is_none()
+                && replay.drain()
+                && replay.stop.is_none()
+                && matches!(walked.fault, Some(WalFault::NoPage { .. } | WalFault::ShortPage { .. }))
+                && !pages.has_fault_of_first_page()
+            {
+                at = skip_page_header(&self.kind, replay.replayed_to);
+                prev = replay.last.map(|last| last.lsn).or(prev);
+                continue;
             }
             let (reason, message) = match replay.stop.take() {
                 Some(Stop::Target(message)) => {

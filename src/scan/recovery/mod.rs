@@ -20,11 +20,15 @@ mod begin;
 mod files;
 mod finish;
 mod history;
+mod lookahead;
 mod pages;
 mod replay;
+mod step;
 mod words;
 
 use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
 
 pub use self::files::Request;
 pub use self::history::TimelineGoal;
@@ -33,7 +37,6 @@ pub use self::words::{Outcome, StopReason};
 use self::files::Files;
 use self::pages::Shared;
 use crate::format::control::ControlFile;
-use crate::pg::time::local_zone;
 use crate::pg::{Lsn, Major, SystemId, TimelineId};
 use crate::scan::wal_walk::WalKind;
 use crate::source::Error;
@@ -90,6 +93,10 @@ pub struct Start {
     pub action: Action,
     /// `hot_standby`.
     pub hot_standby: bool,
+    /// 15+: `recovery_prefetch`.
+    pub reads_ahead: bool,
+    /// `timezone`, for the times in messages.
+    pub zone: TimeZone,
 }
 
 /// What will happen.
@@ -156,7 +163,6 @@ struct Recovery<'s> {
     shared: Shared,
     control: ControlFile,
     kind: WalKind,
-    zone: jiff::tz::TimeZone,
     /// `ArchiveRecoveryRequested`.
     archive_requested: bool,
     /// `recoveryTargetTLI`.
@@ -194,7 +200,6 @@ pub fn predict(start: &Start) -> Prediction {
                 target_timeline: control.check_point_copy.this_timeline,
                 control,
                 kind,
-                zone: local_zone(),
                 archive_requested,
             };
             if let Err(end) = recovery.run(&mut prediction) {

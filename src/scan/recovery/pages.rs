@@ -98,6 +98,10 @@ impl<'f, 's> ServerPages<'f, 's> {
         self.first_page.take().unwrap_or(fault)
     }
 
+    pub(super) fn has_fault_of_first_page(&self) -> bool {
+        self.first_page.is_some()
+    }
+
     /// `XLogFileReadAnyTLI`.
     fn open_segment(&mut self, segno: SegNo) -> Result<Option<Content>, End> {
         if self.shared.random.get() {

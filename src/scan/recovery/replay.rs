@@ -9,22 +9,16 @@
 use std::collections::BTreeMap;
 
 use super::history::Expected;
+use super::lookahead::Lookahead;
 use super::pages::Shared;
+use super::step::{Step, What};
 use super::words::{Outcome, StopReason};
 use super::{End, Target};
 use crate::format::checkpoint::CheckPoint;
-use crate::format::wal::record::Record;
-use crate::format::wal::rmgr::id::{RM_STANDBY_ID, RM_XACT_ID, RM_XLOG_ID};
-use crate::format::wal::rmgr::{ControlRecord, TransactionEnd};
-use crate::pg::time::push_timestamptz;
-use crate::pg::{Lsn, Major, TimelineId};
+use crate::pg::time::timestamptz;
+use crate::pg::{Lsn, Major, SegNo, TimelineId};
 use crate::scan::wal_walk::{Item, Visitor};
 
-const XLOG_BACKUP_END: u8 = 0x50;
-const XLOG_RESTORE_POINT: u8 = 0x70;
-const XLOG_END_OF_RECOVERY: u8 = 0x90;
-const XLOG_RUNNING_XACTS: u8 = 0x10;
-const XLOG_XACT_PREPARE: u8 = 0x10;
 const WAL_LEVEL_MINIMAL: i32 = 0;
 
 /// Why replay ended although there was a next record.
@@ -53,7 +47,7 @@ pub(super) struct Last {
     pub(super) lsn: Lsn,
     pub(super) end: Lsn,
     /// Segment and timeline of the file that was open then.
-    pub(super) file: (TimelineId, u64),
+    pub(super) file: (TimelineId, SegNo),
 }
 
 /// A recovery between its first and its last record.
@@ -87,167 +81,172 @@ pub(super) struct Replay<'r> {
     /// Transactions prepared by records replayed here, and the segments of these.
     pub(super) prepared: BTreeMap<u32, Lsn>,
     pub(super) stop: Option<Stop>,
+    /// 15+: records are read ahead of replay.
+    pub(super) lookahead: Option<Lookahead>,
 }
 
 impl Visitor for Replay<'_> {
     fn visit(&mut self, item: Item) -> bool {
         // A record that was given up before is passed over, as a server does.
         let Item::Record { record, end } = item else { return true };
-        if let Some((page, timeline)) = self.shared.foreign.get() {
-            self.stop = Some(Stop::Foreign(page, timeline));
-            return false;
-        }
         self.shared.random.set(false);
-        self.first.get_or_insert(record.lsn);
-        self.stop = self.stops_before(record).map(Stop::Target);
-        if self.stop.is_none() {
-            self.stop = match self.apply(record, end) {
-                Ok(()) => self.stops_after(record).map(Stop::Target),
-                Err(end) => Some(Stop::End(end)),
-            };
+        let file = (self.shared.file_timeline.get(), self.shared.file_segment.get());
+        let step = Step::new(record, end, file, self.lookahead.is_some());
+        let replaying = self.replaying();
+        let Some(lookahead) = &mut self.lookahead else {
+            self.replay(&step);
+            return self.stop.is_none();
+        };
+        let mut more = lookahead.read(step, replaying);
+        while !more {
+            if !self.replay_one() {
+                return false;
+            }
+            let replaying = self.replaying();
+            more = self.lookahead.as_mut().is_none_or(|lookahead| lookahead.go_on(replaying));
         }
-        self.stop.is_none()
+        true
     }
 }
 
 impl Replay<'_> {
-    fn time(&self, micros: i64) -> String {
-        let mut text = Vec::new();
-        push_timestamptz(&mut text, micros, self.zone);
-        String::from_utf8_lossy(&text).into_owned()
+    /// The record handed out last.
+    fn replaying(&self) -> Lsn {
+        self.last.map_or(Lsn::INVALID, |last| last.lsn)
+    }
+
+    /// Replays the oldest record that was read ahead; false if there is none, or replay ended.
+    fn replay_one(&mut self) -> bool {
+        let Some(step) = self.lookahead.as_mut().and_then(Lookahead::hand_out) else { return false };
+        let timeline = self.timeline;
+        self.replay(&step);
+        if let Some(lookahead) = &mut self.lookahead {
+            lookahead.replayed(&step);
+            if self.timeline != timeline {
+                lookahead.reset();
+            }
+        }
+        self.stop.is_none()
+    }
+
+    /// Replays all that was read ahead, as nothing more can be read for now. Was there anything?
+    pub(super) fn drain(&mut self) -> bool {
+        let ahead = self.lookahead.as_ref().is_some_and(|lookahead| !lookahead.queue.is_empty());
+        while self.replay_one() {}
+        ahead
+    }
+
+    fn replay(&mut self, step: &Step) {
+        // The last page that was read counts, be it ahead of this record.
+        if let Some((page, timeline)) = self.shared.foreign.get() {
+            self.stop = Some(Stop::Foreign(page, timeline));
+            return;
+        }
+        self.first.get_or_insert(step.lsn);
+        self.stop = match self.stops_before(step) {
+            Some(message) => Some(Stop::Target(message)),
+            None => match self.apply(step) {
+                Ok(()) => self.stops_after(step).map(Stop::Target),
+                Err(end) => Some(Stop::End(end)),
+            },
+        };
     }
 
     /// `recoveryStopsBefore`.
-    fn stops_before(&self, record: &Record) -> Option<String> {
+    fn stops_before(&self, step: &Step) -> Option<String> {
         if !self.archive_requested {
             return None;
         }
-        let end = || (record.header.rmid == RM_XACT_ID).then(|| TransactionEnd::read(record)).flatten();
-        let stopping = |end: &TransactionEnd| {
-            let what = if end.committed { "commit" } else { "abort" };
-            let time = self.time(end.time);
-            format!("recovery stopping before {what} of transaction {}, time {time}", end.xid())
-        };
         match self.target? {
             Target::Immediate if self.consistent.is_some() => {
-                Some("recovery stopping after reaching consistency".to_owned())
+                return Some("recovery stopping after reaching consistency".to_owned());
             }
-            Target::Lsn(lsn) if !self.inclusive && record.lsn >= *lsn => {
-                let lsn = record.lsn.text(self.major);
-                Some(format!("recovery stopping before WAL location (LSN) \"{lsn}\""))
-            }
-            Target::Xid(xid) if !self.inclusive => {
-                end().filter(|end| end.xid() == *xid).map(|end| stopping(&end))
-            }
-            Target::Time(time) => {
-                let later = |end: &TransactionEnd| {
-                    if self.inclusive { end.time > *time } else { end.time >= *time }
-                };
-                end().filter(later).map(|end| stopping(&end))
-            }
-            _ => None,
-        }
-    }
-
-    /// `recoveryStopsAfter`.
-    fn stops_after(&mut self, record: &Record) -> Option<String> {
-        let end = (record.header.rmid == RM_XACT_ID).then(|| TransactionEnd::read(record)).flatten();
-        if let Some(end) = &end {
-            self.commits += u64::from(end.committed);
-            if end.committed {
-                self.last_commit = Some(end.time);
-            }
-        }
-        if !self.archive_requested {
-            return None;
-        }
-        if let Some(end) = &end {
-            self.last_time = Some(end.time);
-        }
-        match self.target? {
-            Target::Name(name)
-                if record.header.rmid == RM_XLOG_ID && record.header.op() == XLOG_RESTORE_POINT =>
-            {
-                let data = record.main();
-                let time = data.i64(0)?;
-                let found = data.bytes.get(8..)?.split(|byte| *byte == 0).next()?;
-                (found == name.as_bytes()).then(|| {
-                    format!("recovery stopping at restore point \"{name}\", time {}", self.time(time))
-                })
-            }
-            Target::Lsn(lsn) if self.inclusive && record.lsn >= *lsn => {
-                let lsn = record.lsn.text(self.major);
-                Some(format!("recovery stopping after WAL location (LSN) \"{lsn}\""))
-            }
-            Target::Xid(xid) if self.inclusive => end.filter(|end| end.xid() == *xid).map(|end| {
-                let what = if end.committed { "commit" } else { "abort" };
-                let time = self.time(end.time);
-                format!("recovery stopping after {what} of transaction {}, time {time}", end.xid())
-            }),
-            Target::Immediate if self.consistent.is_some() => {
-                Some("recovery stopping after reaching consistency".to_owned())
-            }
-            _ => None,
-        }
-    }
-
-    fn apply(&mut self, record: &Record, end: Lsn) -> Result<(), End> {
-        match record.header.rmid {
-            RM_XLOG_ID => self.apply_xlog(record, end)?,
-            RM_XACT_ID => self.apply_transaction(record),
-            RM_STANDBY_ID if record.header.op() == XLOG_RUNNING_XACTS => {
-                // xcnt, subxcnt, subxid_overflow: with an overflow the snapshot has to wait.
-                let data = record.main();
-                if data.u8(8) == Some(0) || data.i32(0) == Some(0) {
-                    self.snapshot = Snapshot::Ready;
-                }
+            Target::Lsn(lsn) if !self.inclusive && step.lsn >= *lsn => {
+                let lsn = step.lsn.text(self.major);
+                return Some(format!("recovery stopping before WAL location (LSN) \"{lsn}\""));
             }
             _ => {}
         }
-        self.replayed_to = end;
-        let file = (self.shared.file_timeline.get(), self.shared.file_segment.get());
-        self.last = Some(Last { lsn: record.lsn, end, file });
-        self.check_consistency();
-        Ok(())
+        let What::TransactionEnd { committed, xid, time } = step.what else { return None };
+        let stops = match self.target? {
+            Target::Xid(wanted) => !self.inclusive && xid == *wanted,
+            Target::Time(wanted) => time > *wanted || !self.inclusive && time == *wanted,
+            _ => false,
+        };
+        stops.then(|| format!("recovery stopping before {}", self.said(committed, xid, time)))
     }
 
-    fn apply_transaction(&mut self, record: &Record) {
-        if record.header.op() & 0x70 == XLOG_XACT_PREPARE {
-            self.prepared.insert(record.header.xid, record.lsn);
-        } else if let Some(end) = TransactionEnd::read(record) {
-            self.prepared.remove(&end.xid());
+    fn said(&self, committed: bool, xid: u32, time: i64) -> String {
+        let what = if committed { "commit" } else { "abort" };
+        format!("{what} of transaction {xid}, time {}", timestamptz(time, self.zone))
+    }
+
+    /// `recoveryStopsAfter`.
+    fn stops_after(&mut self, step: &Step) -> Option<String> {
+        if let What::TransactionEnd { committed, time, .. } = step.what {
+            if committed {
+                self.commits += 1;
+                self.last_commit = Some(time);
+            }
+            if self.archive_requested {
+                self.last_time = Some(time);
+            }
+        }
+        if !self.archive_requested {
+            return None;
+        }
+        match (self.target?, &step.what) {
+            (Target::Name(wanted), What::RestorePoint { name, time }) if name == wanted.as_bytes() => {
+                let time = timestamptz(*time, self.zone);
+                Some(format!("recovery stopping at restore point \"{wanted}\", time {time}"))
+            }
+            (Target::Lsn(lsn), _) if self.inclusive && step.lsn >= *lsn => {
+                let lsn = step.lsn.text(self.major);
+                Some(format!("recovery stopping after WAL location (LSN) \"{lsn}\""))
+            }
+            (Target::Xid(wanted), What::TransactionEnd { committed, xid, time })
+                if self.inclusive && xid == wanted =>
+            {
+                Some(format!("recovery stopping after {}", self.said(*committed, *xid, *time)))
+            }
+            (Target::Immediate, _) if self.consistent.is_some() => {
+                Some("recovery stopping after reaching consistency".to_owned())
+            }
+            _ => None,
         }
     }
 
-    fn apply_xlog(&mut self, record: &Record, end: Lsn) -> Result<(), End> {
-        let control = ControlRecord::read(record);
+    fn apply(&mut self, step: &Step) -> Result<(), End> {
         // A shutdown checkpoint and the end of a recovery can begin another timeline.
-        let switch = match &control {
-            Some(ControlRecord::Checkpoint { shutdown: true, body }) => {
-                Some((body.this_timeline, body.prev_timeline))
-            }
-            Some(ControlRecord::EndOfRecovery) if record.header.op() == XLOG_END_OF_RECOVERY => {
-                let data = record.main();
-                data.u32(8).zip(data.u32(12)).map(|(this, prev)| (TimelineId(this), TimelineId(prev)))
-            }
+        let switch = match &step.what {
+            What::Checkpoint { shutdown: true, body } => Some((body.this_timeline, body.prev_timeline)),
+            What::EndOfRecovery { this, prev } => Some((*this, *prev)),
             _ => None,
         };
         if let Some((this, prev)) = switch
             && this != self.timeline
         {
-            self.check_switch(end, this, prev)?;
+            self.check_switch(step.end, this, prev)?;
             self.timeline = this;
         }
-        match control {
-            Some(ControlRecord::Checkpoint { shutdown, body }) => self.apply_checkpoint(shutdown, &body)?,
-            Some(ControlRecord::Settings(settings)) => self.check_wal_level(settings.wal_level)?,
-            _ if record.header.op() == XLOG_BACKUP_END => {
-                if record.main().u64(0) == Some(self.backup_start_point.0) {
-                    self.backup_end_point = end;
-                }
+        match &step.what {
+            What::Checkpoint { shutdown, body } => self.apply_checkpoint(*shutdown, body)?,
+            What::WalLevel(level) => self.check_wal_level(*level)?,
+            What::BackupEnd { start } if *start == self.backup_start_point => {
+                self.backup_end_point = step.end
+            }
+            What::RunningXacts { complete: true } => self.snapshot = Snapshot::Ready,
+            What::Prepare { xid } => {
+                self.prepared.insert(*xid, step.lsn);
+            }
+            What::TransactionEnd { xid, .. } => {
+                self.prepared.remove(xid);
             }
             _ => {}
         }
+        self.replayed_to = step.end;
+        self.last = Some(Last { lsn: step.lsn, end: step.end, file: step.file });
+        self.check_consistency();
         Ok(())
     }
 
