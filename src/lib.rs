@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bytes ──► source ──► format ──► scan ──► check ──► report ──► text / JSON / one line
-//!          (files)    (structs)  (streams)
+//!          (files)    (structs)  (streams) └► plan ──┘
 //! ```
 //!
 //! | module | what is in it | uses |
@@ -15,6 +15,7 @@
 //! | [`source`] | where bytes come from, read-only | pg |
 //! | [`scan`] | streams over many files that survive damage | format, source, pg |
 //! | [`check`] | facts to findings, one file per topic | scan, format, source, finding, pg |
+//! | [`plan`] | facts to ordered steps, shown and never run | scan, format, source, finding, pg |
 //! | [`report`] | text, JSON and monitoring output of the same report | finding, pg |
 //! | [`cli`] | arguments in, exit status out; one file per command | everything |
 //!
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod finding;
 pub mod format;
 pub mod pg;
+pub mod plan;
 pub mod report;
 pub mod scan;
 pub mod source;

@@ -9,7 +9,7 @@ mod generate;
 mod items;
 mod locate;
 mod page;
-mod plan;
+pub mod plan;
 mod prediction;
 mod scan_pages;
 mod slru;

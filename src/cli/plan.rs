@@ -1,5 +1,7 @@
 //! `pgforensic plan`: what to do, safely, and what will come of it.
 
+pub mod reset;
+
 use std::path::PathBuf;
 
 use super::start::{Planned, StartArguments};

@@ -22,8 +22,10 @@ use super::wal_walk::{Item, Visitor, WalKind, WalkEnd};
 use crate::format::checkpoint::CheckPoint;
 use crate::format::timeline_history::{Span, TimelineHistory};
 use crate::format::wal::record::Record;
-use crate::format::wal::rmgr::id::{RM_MULTIXACT_ID, RM_STANDBY_ID, RM_XLOG_ID};
-use crate::format::wal::rmgr::{ControlRecord, ParameterChange};
+use crate::format::wal::rmgr::id::{
+    RM_CLOG_ID, RM_COMMIT_TS_ID, RM_MULTIXACT_ID, RM_STANDBY_ID, RM_XACT_ID, RM_XLOG_ID,
+};
+use crate::format::wal::rmgr::{ControlRecord, ParameterChange, TransactionEnd, Truncation};
 use crate::pg::{Lsn, Major, Oid, SystemId, TimelineId, WalFileName, WalSegSize};
 use crate::source::Error;
 use crate::source::archive::Archive;
@@ -89,6 +91,14 @@ pub struct Collected {
     pub next_xid: Option<(Lsn, u32)>,
     /// Next MultiXactId and next position of members, by CREATE_ID.
     pub next_multi: Option<(Lsn, u32, u64)>,
+    /// The oldest transaction that pg_xact still has, by the newest record that cut it.
+    pub oldest_xid: Option<(Lsn, u32)>,
+    /// The oldest multixact, in the same way.
+    pub oldest_multi: Option<(Lsn, u32)>,
+    /// The oldest transaction with a commit timestamp, in the same way.
+    pub oldest_commit_ts: Option<(Lsn, u32)>,
+    /// The newest transaction that committed.
+    pub newest_commit: Option<(Lsn, u32)>,
     /// Records.
     pub records: u64,
     /// The newest record.
@@ -106,6 +116,8 @@ pub struct Chain {
     pub timeline: TimelineId,
     /// Read with its ancestors, from the oldest segment on; otherwise only its own segments.
     pub whole: bool,
+    /// It and its ancestors.
+    pub lineage: Vec<Span>,
     /// Its files.
     pub files: WalFiles,
     /// What they hold.
@@ -132,6 +144,28 @@ impl Chain {
     /// The newest checkpoint.
     pub fn newest(&self) -> Option<&FoundCheckpoint> {
         self.found.checkpoints.back()
+    }
+
+    /// Why recovery from a checkpoint would not reach the end of the WAL.
+    pub fn recoverable(&self, checkpoint: &FoundCheckpoint) -> Result<(), String> {
+        let major = self.files.kind.major;
+        let redo = checkpoint.body.redo;
+        if let Some(fault) = &checkpoint.redo_fault {
+            return Err(format!("there is no valid redo record at {}: {fault}", redo.text(major)));
+        }
+        if let Some(loss) = self.found.last_loss.filter(|loss| loss.to > redo) {
+            let message = self.files.message(&loss.fault);
+            let (from, to) = (loss.from.text(major), loss.to.text(major));
+            return Err(format!("no valid WAL from {from} to {to}: {message}"));
+        }
+        match (self.normal, &self.end.fault) {
+            (None, Some(fault)) => {
+                let message = self.files.message(fault);
+                let end = self.behind.text(major);
+                Err(format!("the WAL ends at {end}, not as a server leaves it: {message}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -382,7 +416,7 @@ fn read_chain(
     }
     let normal = normal_end(&files, &walked.end, false);
     let behind = files.behind_last(&walked.end);
-    Some(Chain { timeline, whole, found, end: walked.end, behind, normal, files })
+    Some(Chain { timeline, whole, lineage, found, end: walked.end, behind, normal, files })
 }
 
 impl Visitor for Collected {
@@ -424,7 +458,26 @@ impl Collected {
                 }
             }
             (RM_MULTIXACT_ID, XLOG_MULTIXACT_CREATE_ID) => self.multixact(record),
+            (RM_XACT_ID, _) => self.transaction_end(record),
+            (RM_CLOG_ID | RM_COMMIT_TS_ID | RM_MULTIXACT_ID, _) => match Truncation::read(record) {
+                Some(Truncation::Xact(oldest)) => self.oldest_xid = Some((lsn, oldest)),
+                Some(Truncation::MultiXact(oldest)) => self.oldest_multi = Some((lsn, oldest)),
+                Some(Truncation::CommitTs(oldest)) => self.oldest_commit_ts = Some((lsn, oldest)),
+                None => {}
+            },
             _ => {}
+        }
+    }
+
+    /// A subtransaction that wrote nothing itself is named only here.
+    fn transaction_end(&mut self, record: &Record) {
+        let Some(end) = TransactionEnd::read(record) else { return };
+        let xids = end.subxacts().chain([end.xid()]).filter(|xid| *xid >= FIRST_NORMAL_TRANSACTION_ID);
+        for xid in xids {
+            self.next_xid_is(record.lsn, xid.wrapping_add(1));
+            if end.committed && self.newest_commit.is_none_or(|(_, known)| is_after(xid, known)) {
+                self.newest_commit = Some((record.lsn, xid));
+            }
         }
     }
 
@@ -441,7 +494,7 @@ impl Collected {
     /// Ids are compared in a circle.
     fn next_xid_is(&mut self, lsn: Lsn, next: u32) {
         let next = next.max(FIRST_NORMAL_TRANSACTION_ID);
-        if self.next_xid.is_none_or(|(_, known)| (next.wrapping_sub(known) as i32) > 0) {
+        if self.next_xid.is_none_or(|(_, known)| is_after(next, known)) {
             self.next_xid = Some((lsn, next));
         }
     }
@@ -456,7 +509,14 @@ impl Collected {
         if let (Some(id), Some(offset), Some(count)) = (data.u32(0), offset, count) {
             let next = offset.wrapping_add(u64::try_from(count).unwrap_or(0));
             let next = if record.major >= Major::V19 { next } else { next & u64::from(u32::MAX) };
-            self.next_multi = Some((record.lsn, id.wrapping_add(1).max(1), next));
+            self.next_multi_is(record.lsn, id.wrapping_add(1).max(1), next);
+        }
+    }
+
+    /// They are given out under a lock and logged after it: not always in their order.
+    fn next_multi_is(&mut self, lsn: Lsn, next: u32, offset: u64) {
+        if self.next_multi.is_none_or(|(_, known, _)| is_after(next, known)) {
+            self.next_multi = Some((lsn, next, offset));
         }
     }
 
@@ -477,12 +537,27 @@ impl Collected {
         self.settings = later.settings.or(self.settings);
         self.end_of_recovery = later.end_of_recovery.or(self.end_of_recovery);
         self.next_oid = later.next_oid.or(self.next_oid);
-        self.next_multi = later.next_multi.or(self.next_multi);
+        if let Some((lsn, next, offset)) = later.next_multi {
+            self.next_multi_is(lsn, next, offset);
+        }
+        if let Some((lsn, xid)) = later.newest_commit
+            && self.newest_commit.is_none_or(|(_, known)| is_after(xid, known))
+        {
+            self.newest_commit = Some((lsn, xid));
+        }
+        self.oldest_xid = later.oldest_xid.or(self.oldest_xid);
+        self.oldest_multi = later.oldest_multi.or(self.oldest_multi);
+        self.oldest_commit_ts = later.oldest_commit_ts.or(self.oldest_commit_ts);
         self.records += later.records;
         self.newest = later.newest.or(self.newest);
         self.losses += later.losses;
         self.last_loss = later.last_loss.or(self.last_loss);
     }
+}
+
+/// Ids are compared in a circle: is this one the newer?
+pub fn is_after(id: u32, other: u32) -> bool {
+    (id.wrapping_sub(other) as i32) > 0
 }
 
 /// The system identifier that a few segments of a data directory's pg_wal have in common, if it is another one than

@@ -26,6 +26,7 @@ pub mod pages;
 pub mod pg_wal;
 pub mod recovery;
 pub mod repository;
+pub mod reset;
 pub mod slru;
 pub mod slru_lookup;
 pub mod timeline;

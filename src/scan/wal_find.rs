@@ -16,6 +16,7 @@
 
 mod fold;
 mod gather;
+mod totals;
 
 use std::collections::HashSet;
 
@@ -31,6 +32,7 @@ use crate::pg::{Lsn, Oid, TimelineId};
 use crate::source::Error;
 
 pub(super) use self::gather::checkpoint;
+pub use self::totals::{Rows, Totals, totals};
 
 /// Which of the frequent events are kept. The rare ones always are.
 #[derive(Clone, Debug, Default)]

@@ -100,7 +100,7 @@ impl Evidence {
         let (Some(chain), Some(newest)) = (self.wal.main(), self.newest()) else {
             return Judgement { state: None, ahead, recoverable: none() };
         };
-        let recoverable = recoverable(chain, newest);
+        let recoverable = chain.recoverable(newest);
         let last = chain.found.newest == Some(newest.lsn) && chain.normal.is_some();
         let at_end = newest.shutdown && last && recoverable.is_ok();
         let state = if !ahead.is_empty() {
@@ -137,27 +137,6 @@ impl Evidence {
             reasons.push("the newest checkpoint is in an archive only".to_owned());
         }
         reasons
-    }
-}
-
-/// Why recovery from a checkpoint would not reach the end of the WAL.
-fn recoverable(chain: &Chain, checkpoint: &FoundCheckpoint) -> Result<(), String> {
-    let major = chain.files.kind.major;
-    let redo = checkpoint.body.redo;
-    if let Some(fault) = &checkpoint.redo_fault {
-        return Err(format!("there is no valid redo record at {}: {fault}", redo.text(major)));
-    }
-    if let Some(loss) = chain.found.last_loss.filter(|loss| loss.to > redo) {
-        let message = chain.files.message(&loss.fault);
-        let (from, to) = (loss.from.text(major), loss.to.text(major));
-        return Err(format!("no valid WAL from {from} to {to}: {message}"));
-    }
-    match (chain.normal, &chain.end.fault) {
-        (None, Some(fault)) => {
-            let message = chain.files.message(fault);
-            Err(format!("the WAL ends at {}, not as a server leaves it: {message}", chain.behind.text(major)))
-        }
-        _ => Ok(()),
     }
 }
 

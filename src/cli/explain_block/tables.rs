@@ -2,9 +2,9 @@
 
 use super::Subject;
 use crate::check::block::{BlockFacts, CopyOfBlock, WalOfBlock};
-use crate::cli::locate::commands::quoted;
 use crate::format::page::PageKind;
 use crate::pg::relation::ForkNumber;
+use crate::plan::shell::quoted;
 use crate::report::{Cell, Fact, Section};
 use crate::scan::block_rows::{PageRows, Row};
 use crate::scan::block_wal::{Behind, Touch};

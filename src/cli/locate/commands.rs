@@ -6,6 +6,7 @@ use super::Located;
 use crate::check::log_place::{FileKind, FilePlace};
 use crate::format::server_log::{Subject, Topic};
 use crate::pg::relation::{ForkNumber, RelPath};
+use crate::plan::shell::quoted;
 
 /// A command and what it is for.
 pub(super) struct Command {
@@ -13,16 +14,6 @@ pub(super) struct Command {
     pub tool: &'static str,
     pub purpose: String,
     pub command: String,
-}
-
-/// As an argument for a shell.
-pub(in crate::cli) fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// A string of SQL.
@@ -299,9 +290,6 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_quotes() {
-        assert_eq!(quoted("/srv/data"), "/srv/data");
-        assert_eq!(quoted("/srv/my data; rm"), "'/srv/my data; rm'");
-        assert_eq!(quoted("a'b"), r"'a'\''b'");
         assert_eq!(literal("o'x"), "'o''x'");
         assert_eq!(last_parts("db.public.t"), "public.t");
         assert_eq!(last_parts("public.t"), "public.t");

@@ -27,10 +27,12 @@ mod standby;
 mod storage;
 mod tablespace;
 mod transaction;
+mod truncation;
 mod xlog;
 
 pub use desc::{Desc, INVALIDATION_MESSAGE_SIZE};
 pub use transaction::{Origin, TransactionEnd};
+pub use truncation::Truncation;
 pub use xlog::{ControlRecord, ParameterChange};
 
 use crate::format::wal::record::Record;
@@ -80,6 +82,7 @@ pub mod id {
     pub const RM_XLOG_ID: u8 = 0;
     pub const RM_XACT_ID: u8 = 1;
     pub const RM_SMGR_ID: u8 = 2;
+    pub const RM_CLOG_ID: u8 = 3;
     pub const RM_DBASE_ID: u8 = 4;
     pub const RM_TBLSPC_ID: u8 = 5;
     pub const RM_MULTIXACT_ID: u8 = 6;
@@ -88,6 +91,7 @@ pub mod id {
     pub const RM_HEAP_ID: u8 = 10;
     pub const RM_BTREE_ID: u8 = 11;
     pub const RM_BRIN_ID: u8 = 17;
+    pub const RM_COMMIT_TS_ID: u8 = 18;
 }
 
 /// The row of a record's resource manager.
