@@ -1,73 +1,292 @@
-//! `pgforensic plan`: what to do, safely, and what will come of it.
+//! `pgforensic plan`: the ways out, what each comes to and leaves behind, and the steps of the best one.
 
 pub mod reset;
+mod tables;
+mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction};
 use crate::finding::{Coverage, Findings};
-use crate::report::{Report, Status};
+use crate::pg::Lsn;
+use crate::plan::Step;
+use crate::plan::loss::{KnownWal, Loss};
+use crate::plan::reset::{Places, steps as reset_steps};
+use crate::plan::ways::{Candidate, Ground, Kind, Way, sort, unarchived, way};
+use crate::report::{Report, Section, Status};
 use crate::scan::metadata::settings::Settings;
 use crate::scan::page_rules::Cluster;
-use crate::scan::recovery::predict;
+use crate::scan::recovery::{Prediction, Start, Target, TimelineGoal, predict};
+use crate::scan::reset::{ResetInput, reset_values};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
-/// What will the server do when it is started here?
+/// What to do, step by step, and what will come of it
 ///
-/// Plays the start of the server from the bytes: which files it asks for, how far it replays, where it is consistent,
-/// what it says at the end. With --archive it is an archive recovery, without it the directory is started as it lies.
+/// Plays what the server will do from the bytes: which files it asks for, how far it replays, where it is consistent,
+/// what it logs. With --archive it is an archive recovery, without it the directory is started as it lies. From all
+/// backups, archives and the data directory given the ways out are ranked by what they lose; the best one is told in
+/// steps, each with its command, which is shown and never run, what must be seen, and when not to go on.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  pgforensic plan --backup /backups/monday --archive /archive
+  pgforensic plan --pgdata /var/lib/postgresql/data --backup /backups/monday --archive /archive
   pgforensic plan --backup /backups/monday --archive /archive --target-time '2026-11-20 14:02'
+  pgforensic plan --backup /backups/monday --archive /archive --before 0/3A1B2C8     just before a DROP of wal-find
+  pgforensic plan --pgdata data --write-to /root/recovery                            settings, script, action log
   pgforensic plan --pgdata data --format json")]
 pub(super) struct Arguments {
-    /// A base backup that will be started
-    #[arg(long, value_name = "DIR", required_unless_present = "pgdata", conflicts_with = "pgdata")]
-    backup: Option<PathBuf>,
-    /// A data directory that will be started
+    /// Base backups: plain directories
+    #[arg(long, value_name = "DIR", required_unless_present = "pgdata", num_args = 1..)]
+    backup: Vec<PathBuf>,
+    /// The data directory that does not start, or that will be started
     #[arg(long, value_name = "PGDATA")]
     pgdata: Option<PathBuf>,
     #[command(flatten)]
     start: StartArguments,
+    /// Stop just before the record at this position, such as wal-find prints it
+    #[arg(long, value_name = "LSN", group = "target")]
+    before: Option<Lsn>,
+    /// Read the relation files too, for the values of the last door
+    #[arg(long)]
+    relations: bool,
+    /// Write the settings, a script with the steps and an action log into this new directory
+    #[arg(long, value_name = "DIR")]
+    write_to: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
 
+/// What was found out.
+struct Found {
+    ground: Ground,
+    ways: Vec<Way>,
+    /// Of the first backup, or else the data directory.
+    prediction: Option<Prediction>,
+    /// What keeps a prediction from being made.
+    unknown: Vec<String>,
+    reset: Vec<Section>,
+    coverage: Coverage,
+}
+
 impl Arguments {
     pub(super) fn run(self) -> Result<Status, Failure> {
-        let root = self.backup.or(self.pgdata).unwrap_or_default();
-        let metadata = std::fs::metadata(&root).map_err(Error::at(&root, "open directory"))?;
-        if !metadata.is_dir() {
-            return Err(Failure::Usage(format!("\"{}\" is no directory", root.display())));
+        if let Some(target) = &self.write_to {
+            self.refuse_inside(target)?;
         }
-        let cluster = Cluster::scan(&root);
-        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
-        let settings = Settings::scan(&DataDirectory::new(&root), None, major);
-        let start = match self.start.start(&root, major, &settings)? {
-            Planned::Start(start) => start,
-            Planned::UnknownCommand(command) => {
-                let message = format!(
-                    "restore_command is \"{command}\", which is not run here: name the archive that it reads with --archive"
-                );
-                return Err(Failure::Usage(message));
-            }
-        };
-        let prediction = predict(&start);
-        let mut coverage = Coverage { bytes: prediction.bytes, ..Coverage::default() };
-        for error in &prediction.unreadable {
-            coverage.fail(&error.path, error.to_string());
+        let found = self.find()?;
+        if let Some(target) = &self.write_to {
+            write::write(target, &found)?;
         }
+        let mut sections: Vec<Section> = found.prediction.iter().map(prediction::section).collect();
+        sections.extend(tables::options(&found.ways));
+        sections.extend(tables::steps(&found.ways));
+        sections.extend(found.reset);
+        let subject = self.pgdata.iter().chain(&self.backup).chain(&self.start.archive).cloned().collect();
         let report = Report {
             command: "plan",
-            subject: vec![root],
-            verdict: prediction::sentence(&prediction),
+            subject,
+            verdict: tables::verdict(&found.ways, found.prediction.as_ref(), &found.ground, &found.unknown),
             findings: Findings::default(),
-            coverage,
-            sections: vec![prediction::section(&prediction)],
+            coverage: found.coverage,
+            sections,
         };
         self.common.print(&report)
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.pgdata.iter().chain(&self.backup).chain(&self.start.archive).chain(&self.start.copy_wal_from)
+    }
+
+    /// Nothing is written into what is examined.
+    fn refuse_inside(&self, target: &Path) -> Result<(), Failure> {
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned());
+        let parent =
+            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let real = parent.canonicalize().unwrap_or_else(|_| whole(parent));
+        let inside = |input: &&PathBuf| {
+            let input = input.canonicalize().unwrap_or_else(|_| whole(input));
+            real.starts_with(&input) || whole(target).starts_with(&input)
+        };
+        match self.inputs().find(inside) {
+            Some(input) => Err(Failure::Usage(format!(
+                "\"{}\" is inside \"{}\", which is examined: nothing is written there",
+                target.display(),
+                input.display()
+            ))),
+            None if target.exists() => {
+                Err(Failure::Usage(format!("\"{}\" exists already", target.display())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the start of a directory as the command line says.
+    fn start_of(
+        &self,
+        arguments: &StartArguments,
+        root: &Path,
+        found: &mut Found,
+    ) -> Result<Option<Start>, Failure> {
+        let metadata = std::fs::metadata(root).map_err(Error::at(root, "open directory"))?;
+        if !metadata.is_dir() {
+            let path = root.display();
+            return Err(Failure::Usage(format!(
+                "\"{path}\" is no directory: unpack a backup before it is planned"
+            )));
+        }
+        let cluster = Cluster::scan(root);
+        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
+        let settings = Settings::scan(&DataDirectory::new(root), None, major);
+        match arguments.start(root, major, &settings)? {
+            Planned::Start(mut start) => {
+                if let Some(lsn) = self.before.filter(|_| start.recovery_signal || start.standby_signal) {
+                    start.target = Some(Target::Lsn(lsn));
+                    start.inclusive = false;
+                }
+                Ok(Some(*start))
+            }
+            Planned::UnknownCommand(command) => {
+                let why = format!(
+                    "restore_command of {} is \"{command}\", which is not run here: name the archive that it reads with --archive",
+                    root.display()
+                );
+                found.coverage.fail(root, why.clone());
+                found.unknown.push(why);
+                Ok(None)
+            }
+        }
+    }
+
+    fn find(&self) -> Result<Found, Failure> {
+        let cluster = self.pgdata.as_deref().map(Cluster::scan);
+        let ground = Ground {
+            pgdata: self.pgdata.clone(),
+            unarchived: self.pgdata.as_deref().map(unarchived).unwrap_or_default(),
+            is_live: cluster.as_ref().is_some_and(|cluster| cluster.facts.is_live()),
+        };
+        let coverage = Coverage::default();
+        let mut found = Found {
+            ground,
+            ways: Vec::new(),
+            prediction: None,
+            unknown: Vec::new(),
+            reset: Vec::new(),
+            coverage,
+        };
+        let candidates = self.candidates(&mut found)?;
+
+        let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let directories: Vec<PathBuf> =
+            self.pgdata.iter().chain(&self.start.copy_wal_from).chain(&self.backup).cloned().collect();
+        let wanted = candidates.iter().find_map(|candidate| match candidate.start.timeline {
+            TimelineGoal::Numeric(timeline) => Some(timeline),
+            _ => None,
+        });
+        let known = KnownWal::gather(&self.start.archive, &directories, wanted, threads);
+        for error in &known.unreadable {
+            found.coverage.fail(&error.path, error.to_string());
+        }
+        if let Some(subject) = self.backup.first().or(self.pgdata.as_ref()).filter(|_| !found.ground.is_live)
+        {
+            let start = self.start_of(&self.start, subject, &mut found)?;
+            found.prediction = start.as_ref().map(predict);
+        }
+        for candidate in candidates {
+            let way = way(candidate, &known, &found.ground);
+            let prediction = way.prediction.iter();
+            for error in prediction.clone().flat_map(|prediction| &prediction.unreadable) {
+                found.coverage.fail(&error.path, error.to_string());
+            }
+            found.coverage.bytes += prediction.map(|prediction| prediction.bytes).sum::<u64>();
+            let brings_nothing = |way: &Way| {
+                way.kind == Kind::BringWal
+                    && way.prediction.as_ref().is_none_or(|prediction| prediction.brought.is_empty())
+            };
+            if !brings_nothing(&way) {
+                found.ways.push(way);
+            }
+        }
+        sort(&mut found.ways);
+        if let Some(cluster) =
+            cluster.filter(|_| !found.ways.iter().any(|way| way.works) && !found.ground.is_live)
+        {
+            self.last_door(&cluster, threads, &mut found);
+        }
+        Ok(found)
+    }
+
+    /// Everything that could be started.
+    fn candidates(&self, found: &mut Found) -> Result<Vec<Candidate>, Failure> {
+        let mut candidates = Vec::new();
+        let has_target = self.start.has_target() || self.before.is_some();
+        if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live) {
+            let lies = StartArguments { archive: Vec::new(), ..self.start.clone() };
+            if !has_target && let Some(start) = self.start_of(&lies, root, found)? {
+                let crash = !start.recovery_signal && !start.standby_signal;
+                let mut with_archive = start.clone();
+                with_archive.pg_wal.extend(self.start.archive.iter().cloned());
+                candidates.push(Candidate { kind: Kind::Start, root: root.clone(), start });
+                if crash && !self.start.archive.is_empty() {
+                    candidates.push(Candidate {
+                        kind: Kind::BringWal,
+                        root: root.clone(),
+                        start: with_archive,
+                    });
+                }
+            }
+            // A restored backup may lie there, which is recovered in place.
+            let is_backup = root.join("backup_label").exists() || has_target;
+            if is_backup
+                && !self.start.archive.is_empty()
+                && self.backup.is_empty()
+                && let Some(start) = self.start_of(&self.start, root, found)?
+            {
+                candidates.push(Candidate { kind: Kind::Restore, root: root.clone(), start });
+            }
+        }
+        for backup in &self.backup {
+            let Some(mut start) = self.start_of(&self.start, backup, found)? else { continue };
+            // The manual's step: the old server's last segments are in no archive.
+            if let Some(pgdata) = self.pgdata.as_ref().filter(|_| self.start.copy_wal_from.is_none()) {
+                start.pg_wal.insert(0, pgdata.join("pg_wal"));
+            }
+            candidates.push(Candidate { kind: Kind::Restore, root: backup.clone(), start });
+        }
+        Ok(candidates)
+    }
+
+    /// pg_resetwal on a copy, when nothing else works.
+    fn last_door(&self, cluster: &Cluster, threads: usize, found: &mut Found) {
+        let input =
+            ResetInput { archives: &self.start.archive, relations: self.relations, threads, done: &|_| {} };
+        let values = reset_values(cluster, input);
+        for (path, why) in &values.unreadable {
+            found.coverage.fail(path, why.clone());
+        }
+        let places = Places::beside(cluster.directory.root());
+        let loss = match &values.loss {
+            Ok(loss) => Loss {
+                commits: Some(loss.totals.commits),
+                between: loss.totals.first.zip(loss.totals.last),
+                open_end: loss.open_end.clone(),
+            },
+            Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
+        };
+        let mut steps: Vec<Step> = reset_steps(&values, &places);
+        steps.splice(0..0, crate::plan::restore::safe_steps(&found.ground));
+        found.reset = reset::sections(&values, &places.copy);
+        found.ways.push(Way {
+            kind: Kind::LastDoor,
+            title: "the last door: pg_resetwal on a copy, dump, new cluster".to_owned(),
+            prediction: None,
+            loss,
+            works: false,
+            disk: cluster.directory.size(),
+            risk: "transactions may be there in part: constraints and indexes are not to be trusted",
+            reversible: true,
+            settings: None,
+            steps,
+        });
     }
 }

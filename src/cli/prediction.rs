@@ -57,7 +57,7 @@ pub(super) fn said(outcome: Outcome) -> &'static str {
     }
 }
 
-fn time(micros: Option<i64>) -> Cell {
+pub(super) fn time(micros: Option<i64>) -> Cell {
     let text = micros.map(|micros| {
         let mut text = Vec::new();
         push_rfc3339_micros(&mut text, micros);

@@ -67,6 +67,15 @@ pub(super) enum Planned {
 }
 
 impl StartArguments {
+    /// Is a place asked for?
+    pub(super) fn has_target(&self) -> bool {
+        self.target_time.is_some()
+            || self.target_xid.is_some()
+            || self.target_lsn.is_some()
+            || self.target_name.is_some()
+            || self.target_immediate
+    }
+
     /// With archives it is an archive recovery from them; without any, the directory is started as it lies.
     pub(super) fn start(&self, root: &Path, major: Major, settings: &Settings) -> Result<Planned, Failure> {
         let directory = DataDirectory::new(root);

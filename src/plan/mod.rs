@@ -1,7 +1,10 @@
 //! Facts and findings to ordered steps. Nothing is run here: a plan is read by somebody who decides.
 
+pub mod loss;
 pub mod reset;
+pub mod restore;
 pub mod shell;
+pub mod ways;
 
 /// One step of a plan: text only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -110,6 +110,7 @@ fn section_json(section: &Section) -> Option<(&'static str, Value)> {
             Some((key, Value::Object(object.collect())))
         }
         Section::Table { key, columns, rows, .. }
+        | Section::Silent { key, columns, rows }
         | Section::Records { key, fields: columns, records: rows, .. } => {
             let objects = rows.iter().map(|row| {
                 let pairs = columns.iter().zip(row);

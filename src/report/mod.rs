@@ -150,6 +150,15 @@ pub enum Section {
         /// The things; each as long as `fields`.
         records: Vec<Vec<Cell>>,
     },
+    /// Rows for programs only, where people have a [`Drawing`](Section::Drawing).
+    Silent {
+        /// Key in JSON.
+        key: &'static str,
+        /// Key in JSON and heading of each column.
+        columns: Vec<(&'static str, &'static str)>,
+        /// The rows; each as long as `columns`.
+        rows: Vec<Vec<Cell>>,
+    },
     /// A picture for people of what a table says; not in JSON.
     Drawing {
         /// Heading in text.

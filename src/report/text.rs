@@ -144,6 +144,7 @@ fn print_section(section: &Section, out: &mut dyn Write) -> io::Result<()> {
             }
             print_table(&table, out)?;
         }
+        Section::Silent { .. } => {}
         Section::Drawing { heading, lines } => {
             writeln!(out, "\n{heading}")?;
             for line in lines {

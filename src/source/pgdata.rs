@@ -46,6 +46,13 @@ impl DataDirectory {
         self.root.join(name)
     }
 
+    /// Bytes of all its files, links not followed; what cannot be read counts for nothing.
+    pub fn size(&self) -> u64 {
+        let entries = walkdir::WalkDir::new(&self.root).into_iter().flatten();
+        let files = entries.filter(|entry| entry.file_type().is_file());
+        files.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
     /// `global/pg_control`.
     pub fn control_path(&self) -> PathBuf {
         self.join("global/pg_control")

@@ -57,6 +57,8 @@ pub(super) struct Files<'s> {
     pub(super) asked: RefCell<Vec<Request>>,
     /// What was restored lies in pg_wal from then on.
     restored: RefCell<BTreeMap<String, PathBuf>>,
+    /// Files taken from beside pg_wal, which will have been put into it.
+    pub(super) brought: RefCell<Vec<PathBuf>>,
     /// What could not be read, so that the prediction may be wrong.
     pub(super) unreadable: RefCell<Vec<Error>>,
 }
@@ -67,6 +69,7 @@ impl<'s> Files<'s> {
             start,
             asked: RefCell::default(),
             restored: RefCell::default(),
+            brought: RefCell::default(),
             unreadable: RefCell::default(),
         }
     }
@@ -99,6 +102,13 @@ impl<'s> Files<'s> {
         // A restored file was unpacked on its way.
         if path.extension().is_some_and(|extension| extension == "gz") {
             return self.unpack(&path, u64::MAX);
+        }
+        let mut brought = self.brought.borrow_mut();
+        if path.parent() != Some(&self.start.directory.join("pg_wal"))
+            && !self.restored.borrow().contains_key(name)
+            && !brought.contains(&path)
+        {
+            brought.push(path.clone());
         }
         self.open(&path)
     }

@@ -132,6 +132,10 @@ pub struct Prediction {
     pub commits: u64,
     /// What restore_command is asked for.
     pub requests: Vec<Request>,
+    /// Files that it read in other directories than its own pg_wal and the archives.
+    pub brought: Vec<PathBuf>,
+    /// WAL files that were read for it.
+    pub segments: u64,
     /// Bytes of WAL that were read for it.
     pub bytes: u64,
     /// What could not be read: then the prediction holds only as far as it goes.
@@ -187,6 +191,8 @@ pub fn predict(start: &Start) -> Prediction {
         last_commit: None,
         commits: 0,
         requests: Vec::new(),
+        brought: Vec::new(),
+        segments: 0,
         bytes: 0,
         unreadable: Vec::new(),
     };
@@ -205,7 +211,9 @@ pub fn predict(start: &Start) -> Prediction {
             if let Err(end) = recovery.run(&mut prediction) {
                 prediction.end(end);
             }
+            prediction.segments = recovery.shared.segments.get();
             prediction.bytes = recovery.shared.bytes.get();
+            prediction.brought = recovery.files.brought.into_inner();
             prediction.requests = recovery.files.asked.into_inner();
             prediction.unreadable.extend(recovery.files.unreadable.into_inner());
         }

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) file_timeline: Cell<TimelineId>,
     /// Its segment.
     pub(super) file_segment: Cell<SegNo>,
+    /// Files that were opened, each time that another one was.
+    pub(super) segments: Cell<u64>,
     /// Bytes of WAL that were read.
     pub(super) bytes: Cell<u64>,
 }
@@ -133,7 +135,9 @@ impl<'f, 's> ServerPages<'f, 's> {
             }
             if let Some(content) = restored.or_else(|| self.files.in_pg_wal(&name)) {
                 self.shared.file_timeline.set(entry.timeline);
-                self.shared.file_segment.set(segno);
+                if self.shared.file_segment.replace(segno) != segno {
+                    self.shared.segments.set(self.shared.segments.get() + 1);
+                }
                 self.expected.get_or_insert(expected);
                 return Ok(Some(content));
             }

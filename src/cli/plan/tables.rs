@@ -1,0 +1,178 @@
+//! The ways out and the steps, as tables.
+
+use crate::cli::prediction::{said, sentence, time};
+use crate::pg::time::local_zone;
+use crate::plan::loss::Loss;
+use crate::plan::ways::{Ground, Kind, Way};
+use crate::report::{Cell, Section};
+use crate::scan::recovery::{Outcome, Prediction, StopReason};
+
+/// The ways, best first.
+pub(super) fn options(ways: &[Way]) -> Option<Section> {
+    let fields = vec![
+        ("option", "Option"),
+        ("kind", "Kind"),
+        ("what", "What is done"),
+        ("works", "Works"),
+        ("outcome", "Outcome"),
+        ("stop_reason", "Because"),
+        ("message", "The server will log"),
+        ("end_of_recovery_lsn", "Recovery ends at"),
+        ("end_timeline", "On timeline"),
+        ("last_commit_time", "Last commit there"),
+        ("lost_commits", "Commits lost"),
+        ("first_lost_commit_time", "First of them"),
+        ("last_lost_commit_time", "Last of them"),
+        ("may_lose_more", "There may be more"),
+        ("wal_files", "WAL files to replay"),
+        ("wal_bytes", "WAL to replay"),
+        ("disk_bytes", "Disk needed"),
+        ("risk", "Risk"),
+        ("reversible", "Can be undone"),
+    ];
+    let records = ways
+        .iter()
+        .enumerate()
+        .map(|(index, way)| {
+            let prediction = way.prediction.as_ref();
+            let lsn = |prediction: &Prediction| match (prediction.end_of_recovery, prediction.major) {
+                (Some(lsn), Some(major)) => Cell::Lsn(lsn, major),
+                (lsn, _) => lsn.into(),
+            };
+            let with = |cell: &dyn Fn(&Prediction) -> Cell| prediction.map_or(Cell::None, cell);
+            let (first, last) = way.loss.between.unzip();
+            vec![
+                Cell::from(index as u64 + 1),
+                way.kind.name().into(),
+                way.title.clone().into(),
+                Cell::Flag(way.works),
+                with(&|prediction| {
+                    let word = prediction.outcome.name().into();
+                    Cell::Spelled(Box::new(word), said(prediction.outcome).to_owned())
+                }),
+                with(&|prediction| prediction.stop_reason.map(StopReason::name).into()),
+                with(&|prediction| prediction.message.clone().into()),
+                with(&lsn),
+                with(&|prediction| prediction.end_timeline.map(|timeline| timeline.0).into()),
+                with(&|prediction| time(prediction.last_commit)),
+                commits(&way.loss),
+                time(first.map(|ending| ending.time)),
+                time(last.map(|ending| ending.time)),
+                way.loss.open_end.clone().into(),
+                with(&|prediction| prediction.segments.into()),
+                with(&|prediction| Cell::Bytes(prediction.bytes)),
+                Cell::Bytes(way.disk),
+                way.risk.into(),
+                Cell::Flag(way.reversible),
+            ]
+        })
+        .collect();
+    (!ways.is_empty()).then_some(Section::Records {
+        key: "options",
+        heading: "Ways out, best first",
+        fields,
+        records,
+    })
+}
+
+fn commits(loss: &Loss) -> Cell {
+    match loss.commits {
+        Some(commits) => commits.into(),
+        None => Cell::Spelled(Box::new(Cell::None), "unknown".to_owned()),
+    }
+}
+
+/// The steps of the best way, if there is anything to do.
+pub(super) fn steps(ways: &[Way]) -> Vec<Section> {
+    let Some(way) = ways.first().filter(|way| !is_nothing_to_do(way)) else { return Vec::new() };
+    let columns = vec![
+        ("step", "Step"),
+        ("does", "What"),
+        ("command", "Command"),
+        ("changes", "Changes"),
+        ("expect", "Expect"),
+        ("stop_if", "Stop if"),
+    ];
+    let rows = (way.steps.iter().enumerate())
+        .map(|(index, step)| {
+            let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty()).into();
+            vec![
+                Cell::from(index as u64 + 1),
+                step.does.clone().into(),
+                text(&step.command),
+                text(&step.changes),
+                text(&step.expect),
+                text(&step.stop_if),
+            ]
+        })
+        .collect();
+    let mut lines = vec![format!("Steps of option 1: {}", way.title)];
+    for (index, step) in way.steps.iter().enumerate() {
+        lines.push(String::new());
+        lines.push(format!("{:>2}. {}", index + 1, step.does));
+        lines.extend(step.command.lines().map(|line| format!("        {line}")));
+        let mut said = |heading: &str, text: &str| {
+            for (index, line) in text.lines().enumerate() {
+                let heading = if index == 0 { heading } else { "" };
+                lines.push(format!("    {heading:<9} {line}"));
+            }
+        };
+        said("changes:", &step.changes);
+        said("expect:", &step.expect);
+        said("stop if:", &step.stop_if);
+    }
+    vec![
+        Section::Drawing { heading: "Steps: commands are shown, never run", lines },
+        Section::Silent { key: "steps", columns, rows },
+    ]
+}
+
+/// The server would start by itself and lose nothing.
+pub(super) fn is_nothing_to_do(way: &Way) -> bool {
+    let starts = way.prediction.as_ref().is_some_and(|prediction| prediction.outcome == Outcome::Started);
+    way.kind == Kind::Start && starts && way.loss.is_nothing()
+}
+
+/// The first line.
+pub(super) fn verdict(
+    ways: &[Way],
+    prediction: Option<&Prediction>,
+    ground: &Ground,
+    unknown: &[String],
+) -> String {
+    if ground.is_live && ways.is_empty() {
+        return "a server runs on this directory: nothing is planned while it does".to_owned();
+    }
+    let Some(best) = ways.first() else {
+        return unknown.first().cloned().unwrap_or_else(|| "there is nothing to start".to_owned());
+    };
+    let end = best.prediction.as_ref().map(sentence).unwrap_or_default();
+    if is_nothing_to_do(best) {
+        return format!("nothing to do: {end}");
+    }
+    let first = prediction.filter(|_| ways.len() > 1 && best.kind != Kind::Start).map(sentence);
+    let now = first.map_or(String::new(), |first| format!("as it lies: {first}; "));
+    if best.works {
+        format!("{now}best: {}: {end}; {}", best.title, lost(&best.loss))
+    } else if best.kind == Kind::LastDoor {
+        format!("{now}nothing here gives a server that can be trusted; what is left is {}", best.title)
+    } else {
+        format!(
+            "{end}; nothing here gives a server that can be trusted: another backup, or the missing WAL, is needed"
+        )
+    }
+}
+
+fn lost(loss: &Loss) -> String {
+    let more = if loss.open_end.is_some() { " or more" } else { "" };
+    match (loss.commits, loss.between) {
+        (Some(0), _) if loss.open_end.is_none() => "no commit that is known of is lost".to_owned(),
+        (Some(commits), Some((first, last))) => {
+            let zone = local_zone();
+            let said = |micros| crate::pg::time::timestamptz(micros, &zone);
+            format!("{commits} commits{more} are lost, from {} to {}", said(first.time), said(last.time))
+        }
+        (Some(commits), None) => format!("{commits} commits{more} are lost"),
+        (None, _) => "what is lost is not known".to_owned(),
+    }
+}

@@ -1,0 +1,97 @@
+//! What a way out leaves behind: the commits in the WAL that is known and that it does not replay.
+
+use std::path::PathBuf;
+
+use crate::pg::{Lsn, TimelineId};
+use crate::scan::wal_archive::{Depth, scan};
+use crate::scan::wal_find::{Ending, files_to, totals};
+use crate::scan::wal_picture::{Picture, picture};
+use crate::scan::wal_units::WalFiles;
+use crate::source::Error;
+use crate::source::archive::Archive;
+
+/// What is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Commits in WAL that can be read; none: not known.
+    pub commits: Option<u64>,
+    /// The earliest and the latest of them by time.
+    pub between: Option<(Ending, Ending)>,
+    /// Why there may be more.
+    pub open_end: Option<String>,
+}
+
+impl Loss {
+    /// For sorting: an unknown loss is the worst.
+    pub fn weight(&self) -> (bool, u64) {
+        (self.commits.is_none(), self.commits.unwrap_or(u64::MAX))
+    }
+
+    /// Nothing that is known of.
+    pub fn is_nothing(&self) -> bool {
+        self.commits == Some(0) && self.open_end.is_none()
+    }
+}
+
+/// All WAL that is known, on the way to the newest timeline.
+pub struct KnownWal {
+    files: Option<(WalFiles, Vec<crate::format::timeline_history::Span>)>,
+    threads: usize,
+    /// What could not be read.
+    pub unreadable: Vec<Error>,
+}
+
+impl KnownWal {
+    /// Lists archives and the pg_wal of data directories and backups.
+    pub fn gather(
+        archives: &[PathBuf],
+        directories: &[PathBuf],
+        wanted: Option<TimelineId>,
+        threads: usize,
+    ) -> KnownWal {
+        let mut archive = Archive::default();
+        let mut unreadable = Vec::new();
+        for path in archives {
+            unreadable.extend(archive.add(path).err());
+        }
+        for path in directories {
+            unreadable.extend(archive.add_pg_wal(path).err());
+        }
+        let picture: Picture = picture(scan(archive, Depth::Headers, threads, None), threads);
+        let newest = wanted.or_else(|| picture.with_pg_wal.highest());
+        let files = newest.and_then(|newest| files_to(picture, newest));
+        KnownWal { files, threads, unreadable }
+    }
+
+    /// What a recovery does not have that ended there.
+    pub fn behind(&self, end: Lsn) -> Loss {
+        let Some((files, lineage)) = &self.files else { return Loss::default() };
+        let limit = Lsn(u64::MAX);
+        let size = files.kind.size;
+        let mut open_end = None;
+        // Behind a hole the records begin with the next segment that is there.
+        let from = match files.segments.range(size.segno(end)..).next() {
+            Some((segno, _)) if *segno > size.segno(end) => {
+                open_end = Some(format!(
+                    "the WAL from {} to {} is not there",
+                    end.text(files.kind.major),
+                    size.start(*segno).text(files.kind.major)
+                ));
+                size.start(*segno)
+            }
+            Some(_) => end,
+            None => return Loss { commits: Some(0), ..Loss::default() },
+        };
+        let Ok(start) = files.first_record(from, limit) else {
+            return Loss { commits: Some(0), between: None, open_end };
+        };
+        let totals = totals(files, lineage, start, limit, self.threads);
+        if totals.losses > 0 {
+            open_end = Some(format!("{} stretches of the WAL behind it cannot be read", totals.losses));
+        }
+        if totals.commits == 0 && totals.records == 0 {
+            open_end = None;
+        }
+        Loss { commits: Some(totals.commits), between: totals.first.zip(totals.last), open_end }
+    }
+}

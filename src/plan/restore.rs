@@ -1,0 +1,274 @@
+//! Steps that start a server: as it lies, with WAL put back, or from a backup.
+//!
+//! The first steps only keep what there is. Each command is for a shell of the server's user, on the machine itself.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Step;
+use super::shell::{path as quoted_path, quoted};
+use super::ways::Ground;
+use crate::pg::Major;
+use crate::pg::time::with_offset;
+use crate::scan::recovery::{Action, Outcome, Prediction, Start, Target, TimelineGoal};
+
+/// The directory beside another one, with this ending.
+pub fn beside(root: &Path, ending: &str) -> PathBuf {
+    let mut name = root.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    root.with_file_name(name)
+}
+
+fn step(does: &str, command: String, changes: &str, expect: String, stop_if: &str) -> Step {
+    Step { does: does.to_owned(), command, changes: changes.to_owned(), expect, stop_if: stop_if.to_owned() }
+}
+
+/// Nobody writes any more, and what there is lies somewhere else too.
+pub fn safe_steps(ground: &Ground) -> Vec<Step> {
+    let mut steps = vec![step(
+        "Keep the applications out: an outage is better than data that cannot be saved any more",
+        String::new(),
+        "nobody can connect (pg_hba.conf: local connections of the superuser only; stop the connection pools)",
+        "no connection from the applications".to_owned(),
+        "somebody still writes",
+    )];
+    let Some(pgdata) = &ground.pgdata else { return steps };
+    let shown = quoted_path(pgdata);
+    if ground.is_live {
+        steps.push(step(
+            "Stop the server that runs here",
+            format!("pg_ctl -D {shown} -m fast -w stop"),
+            "the server is stopped; what it could not archive stays in pg_wal",
+            "server stopped".to_owned(),
+            "it does not stop: find out which process holds it before anything else",
+        ));
+    }
+    let cold = beside(pgdata, ".cold");
+    steps.push(step(
+        "Copy the whole directory while it is cold; work goes on with copies only",
+        format!("cp -a {shown} {}", quoted_path(&cold)),
+        "a copy; tablespaces outside of it have to be copied too",
+        "exit status 0".to_owned(),
+        "a file cannot be read: that disk is failing, copy it with a tool that goes on (ddrescue)",
+    ));
+    if !ground.unarchived.is_empty() {
+        let saved = beside(pgdata, ".pg_wal");
+        let count = ground.unarchived.len();
+        let first = ground.unarchived.first().map_or("", String::as_str);
+        steps.push(step(
+            &format!("Save the WAL that no archive has: {count} files from {first} on"),
+            format!("cp -a {shown}/pg_wal {}", quoted_path(&saved)),
+            "a copy of pg_wal",
+            format!("{first} is in the copy"),
+            "the disk is full: make room elsewhere, never in pg_wal",
+        ));
+    }
+    steps
+}
+
+/// What the log has to show.
+fn expected_log(prediction: &Prediction) -> String {
+    let text =
+        |lsn: crate::pg::Lsn| prediction.major.map_or_else(|| lsn.to_string(), |major| lsn.text(major));
+    let mut lines = Vec::new();
+    if let Some(redo) = prediction.redo_start {
+        lines.push(format!("redo starts at {}", text(redo)));
+    }
+    if let Some(consistent) = prediction.consistent_lsn {
+        lines.push(format!("consistent recovery state reached at {}", text(consistent)));
+    }
+    lines.extend(prediction.message.clone());
+    if let Some(timeline) = prediction.new_timeline {
+        lines.push(format!("selected new timeline ID: {timeline}"));
+    }
+    if prediction.outcome == Outcome::StoppedAtTarget {
+        lines.push("pausing at the end of recovery".to_owned());
+    } else {
+        lines.push("database system is ready to accept connections".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn start_step(root: &Path, prediction: &Prediction) -> Step {
+    let log = beside(root, ".log");
+    step(
+        "Start the server and read its log",
+        format!("pg_ctl -D {} -l {} -w start", quoted_path(root), quoted_path(&log)),
+        "the files of this directory: recovery begins to write",
+        expected_log(prediction),
+        "a line is missing or another number stands there: stop the server (pg_ctl -m immediate stop) and do not let anybody write",
+    )
+}
+
+fn check_steps(prediction: &Prediction) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if prediction.outcome == Outcome::StoppedAtTarget {
+        let end = prediction.end_of_recovery.map_or(String::new(), |end| {
+            prediction.major.map_or_else(|| end.to_string(), |major| end.text(major))
+        });
+        steps.push(step(
+            "Look at the data while it can still be changed how far recovery goes",
+            "psql -XAt -c 'SELECT pg_last_wal_replay_lsn()' postgres".to_owned(),
+            "nothing: the server only reads",
+            end,
+            "what you need is not there: stop the server, change the target, start it again",
+        ));
+        steps.push(step(
+            "End recovery: the server opens for writing, on a new timeline",
+            "psql -XAt -c 'SELECT pg_wal_replay_resume()' postgres".to_owned(),
+            "recovery cannot be continued any more",
+            "selected new timeline ID".to_owned(),
+            "the data were not what you wanted",
+        ));
+    }
+    steps.push(step(
+        "Read everything once",
+        "pg_dumpall -f /dev/null".to_owned(),
+        "nothing",
+        "exit status 0".to_owned(),
+        "an error: run pgforensic scan-pages --structure on the directory and plan again",
+    ));
+    steps.push(step(
+        "Make a new base backup, check that archiving works (pg_stat_archiver), then let the applications in",
+        String::new(),
+        "standbys and older backups belong to the old timeline: standbys have to be made anew or rewound",
+        "a backup on the new state".to_owned(),
+        "archive_command fails: two servers may be writing into one archive",
+    ));
+    steps
+}
+
+/// The directory is started as it lies.
+pub fn start_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+    let mut steps = safe_steps(ground);
+    steps.push(start_step(root, prediction));
+    steps.extend(check_steps(prediction));
+    steps
+}
+
+/// Segments from elsewhere are put into pg_wal, as far as they are not there.
+pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+    let mut steps = safe_steps(ground);
+    let pg_wal = root.join("pg_wal");
+    let commands: Vec<String> = (prediction.brought.iter())
+        .map(|path| format!("cp -n {} {}/", quoted_path(path), quoted_path(&pg_wal)))
+        .collect();
+    let from: Vec<String> = start.pg_wal.iter().skip(1).map(|path| path.display().to_string()).collect();
+    steps.push(step(
+        &format!("Put back the WAL that recovery needs and that is not in pg_wal, from {}", from.join(", ")),
+        commands.join("\n"),
+        "pg_wal has these files more; none is replaced",
+        "exit status 0".to_owned(),
+        "a file is already there: then it is another one than expected",
+    ));
+    steps.push(start_step(root, prediction));
+    steps.extend(check_steps(prediction));
+    steps
+}
+
+/// A backup is restored beside the broken directory.
+pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+    let mut steps = safe_steps(ground);
+    let target = beside(ground.pgdata.as_deref().unwrap_or(backup), ".restored");
+    let shown = quoted_path(&target);
+    steps.push(step(
+        "Check the backup before it is trusted",
+        format!("pgforensic verify-backup {}", quoted_path(backup)),
+        "nothing",
+        "backup successfully verified".to_owned(),
+        "it is damaged: plan again with another backup",
+    ));
+    steps.push(step(
+        "Restore the backup into a new directory",
+        format!("cp -a {} {shown}\nchmod 700 {shown}", quoted_path(backup)),
+        "a new directory; tablespace links in it must not lead into the old cluster (ls -l pg_tblspc)",
+        "exit status 0".to_owned(),
+        "no room, or a link in pg_tblspc leads to where the old server wrote",
+    ));
+    if start.pg_wal.len() > 1
+        && let Some(old) = start.pg_wal.first()
+    {
+        steps.push(step(
+            "Put the WAL of the old server into it: its last segments are in no archive",
+            format!("cp -a {}/. {shown}/pg_wal/\nrm -rf {shown}/pg_wal/archive_status/*", quoted_path(old)),
+            "pg_wal of the new directory",
+            "exit status 0".to_owned(),
+            "it comes from another cluster (pgforensic controldata: system identifier)",
+        ));
+    }
+    let major = prediction.major.unwrap_or(Major::V18);
+    let settings = settings(start, major);
+    let (file, signal) = if major >= Major::V12 {
+        ("postgresql.auto.conf", format!("touch {shown}/recovery.signal"))
+    } else {
+        ("recovery.conf", format!("echo 'archive_mode = off' >> {shown}/postgresql.auto.conf"))
+    };
+    steps.push(step(
+        "Say how to recover; and that nothing is archived until you have looked at it",
+        format!("cat >> {shown}/{file} <<'END'\n{settings}END\n{signal}"),
+        "settings of the new directory only",
+        "exit status 0".to_owned(),
+        "postgresql.conf is not in the directory: put it there first",
+    ));
+    steps.push(start_step(&target, prediction));
+    steps.extend(check_steps(prediction));
+    steps
+}
+
+/// The settings of the recovery that was foretold.
+pub fn settings(start: &Start, major: Major) -> String {
+    let value = |value: &str| format!("'{}'", value.replace('\'', "''"));
+    let mut out = String::new();
+    let mut put = |name: &str, text: String| {
+        let _ = writeln!(out, "{name} = {text}");
+    };
+    put("restore_command", value(&restore_command(&start.archives)));
+    match &start.target {
+        Some(Target::Xid(xid)) => put("recovery_target_xid", value(&xid.to_string())),
+        Some(Target::Time(time)) => put("recovery_target_time", value(&with_offset(*time, &start.zone))),
+        Some(Target::Lsn(lsn)) => put("recovery_target_lsn", value(&lsn.to_string())),
+        Some(Target::Name(name)) => put("recovery_target_name", value(name)),
+        Some(Target::Immediate) => put("recovery_target", value("immediate")),
+        None => {}
+    }
+    if start.target.is_some() {
+        put("recovery_target_inclusive", if start.inclusive { "on" } else { "off" }.to_owned());
+        put(
+            "recovery_target_action",
+            value(match start.action {
+                Action::Pause => "pause",
+                Action::Promote => "promote",
+                Action::Shutdown => "shutdown",
+            }),
+        );
+    }
+    match start.timeline {
+        TimelineGoal::Latest => put("recovery_target_timeline", value("latest")),
+        TimelineGoal::Numeric(timeline) => put("recovery_target_timeline", value(&timeline.to_string())),
+        // Up to 11 there is no word for it: it is the default.
+        TimelineGoal::Current if major >= Major::V12 => put("recovery_target_timeline", value("current")),
+        TimelineGoal::Current => {}
+    }
+    if major >= Major::V12 {
+        put("archive_mode", "off".to_owned());
+    }
+    out
+}
+
+/// The restore command that was played: each archive in turn, the name, else with .gz.
+fn restore_command(archives: &[PathBuf]) -> String {
+    if let [archive] = archives
+        && !archive.display().to_string().contains(['\'', '%', '"', '$'])
+    {
+        let shown = quoted_path(archive);
+        return format!(
+            "if [ -f {shown}/%f ]; then cp {shown}/%f \"%p\"; else gzip -dc {shown}/%f.gz > \"%p\"; fi"
+        );
+    }
+    let list: Vec<String> =
+        archives.iter().map(|archive| quoted(&archive.display().to_string().replace('%', "%%"))).collect();
+    format!(
+        "for d in {}; do [ -f \"$d/%f\" ] && exec cp \"$d/%f\" \"%p\"; [ -f \"$d/%f.gz\" ] && exec gzip -dc \"$d/%f.gz\" > \"%p\"; done; exit 1",
+        list.join(" ")
+    )
+}

@@ -1,0 +1,157 @@
+//! The ways out, best first: what each comes to, what it leaves behind, what it needs.
+
+use std::path::{Path, PathBuf};
+
+use super::loss::{KnownWal, Loss};
+use super::{Step, restore};
+use crate::scan::recovery::{Outcome, Prediction, Start, StopReason, predict};
+
+/// What kind of way it is, the least daring first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Start what lies there.
+    Start,
+    /// Put WAL back that lies elsewhere, and start.
+    BringWal,
+    /// Restore a backup and replay the archive.
+    Restore,
+    /// pg_resetwal on a copy.
+    LastDoor,
+}
+
+impl Kind {
+    /// The word for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Start => "start",
+            Kind::BringWal => "bring_wal",
+            Kind::Restore => "restore",
+            Kind::LastDoor => "last_door",
+        }
+    }
+}
+
+/// One way out.
+#[derive(Debug)]
+pub struct Way {
+    /// Its kind.
+    pub kind: Kind,
+    /// What is done, in a few words.
+    pub title: String,
+    /// What the server will do; none for the last door.
+    pub prediction: Option<Prediction>,
+    /// What it leaves behind.
+    pub loss: Loss,
+    /// Does it give a server that can be trusted, at the place asked for?
+    pub works: bool,
+    /// Bytes of disk that it needs, besides the cold copy.
+    pub disk: u64,
+    /// What can go wrong.
+    pub risk: &'static str,
+    /// Is everything that it touches still there afterwards?
+    pub reversible: bool,
+    /// Settings of its recovery, if it has any.
+    pub settings: Option<String>,
+    /// What to do.
+    pub steps: Vec<Step>,
+}
+
+/// A start that is thought of.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Its kind.
+    pub kind: Kind,
+    /// The data directory or backup.
+    pub root: PathBuf,
+    /// What will be started, and how.
+    pub start: Start,
+}
+
+/// What is known of the place.
+#[derive(Debug)]
+pub struct Ground {
+    /// The broken data directory.
+    pub pgdata: Option<PathBuf>,
+    /// Segments in it that were not archived, and partial ones.
+    pub unarchived: Vec<String>,
+    /// A server runs on it.
+    pub is_live: bool,
+}
+
+/// Plays one.
+pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
+    let Candidate { kind, root, start } = candidate;
+    let prediction = predict(&start);
+    let loss = prediction.end_of_recovery.map_or_else(Loss::default, |end| known.behind(end));
+    let shown = root.display();
+    let title = match kind {
+        Kind::Start => format!("start {shown} as it lies"),
+        Kind::BringWal => format!("put the missing WAL back into {shown} and start it"),
+        Kind::Restore => format!("restore the backup {shown} and replay the WAL"),
+        Kind::LastDoor => "pg_resetwal on a copy".to_owned(),
+    };
+    let works = works(&prediction, &start);
+    let steps = match kind {
+        Kind::Start => restore::start_steps(&root, &prediction, ground),
+        Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
+        Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
+        Kind::LastDoor => Vec::new(),
+    };
+    let disk = if kind == Kind::Restore { start.directory.size() } else { 0 };
+    let settings = (kind == Kind::Restore)
+        .then(|| restore::settings(&start, prediction.major.unwrap_or(crate::pg::Major::V18)));
+    Way {
+        kind,
+        title,
+        settings,
+        works,
+        loss,
+        disk,
+        risk: match kind {
+            Kind::Start => "the cold copy is what you return to if it fails",
+            Kind::BringWal => "a segment of another history: its first page is tested by the server",
+            Kind::Restore => "what is left behind is lost for good once clients write again",
+            Kind::LastDoor => "data that contradict themselves",
+        },
+        reversible: true,
+        prediction: Some(prediction),
+        steps,
+    }
+}
+
+/// Does the server come up where it was asked to, and trustworthy?
+fn works(prediction: &Prediction, start: &Start) -> bool {
+    let archive_recovery = start.recovery_signal || start.standby_signal;
+    let at_target = start.target.is_none() || prediction.stop_reason == Some(StopReason::TargetReached);
+    match prediction.outcome {
+        Outcome::Started => true,
+        Outcome::Promoted | Outcome::StoppedAtTarget => {
+            at_target && (!archive_recovery || prediction.consistent_lsn.is_some())
+        }
+        _ => false,
+    }
+}
+
+/// The best first: those that work, by what they leave behind, then by how daring they are.
+pub fn sort(ways: &mut [Way]) {
+    ways.sort_by_key(|way| {
+        (!way.works, way.kind == Kind::LastDoor, way.loss.weight(), way.loss.open_end.is_some(), way.kind)
+    });
+}
+
+/// Segments of a data directory that its archiver has not sent, and partial ones.
+pub fn unarchived(pgdata: &Path) -> Vec<String> {
+    let pg_wal = pgdata.join("pg_wal");
+    let names = |directory: &Path, ending: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let name = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.strip_suffix(ending).map(str::to_owned)
+        };
+        entries.filter_map(name).collect()
+    };
+    let mut found = names(&pg_wal.join("archive_status"), ".ready");
+    found.extend(names(&pg_wal, ".partial").into_iter().map(|name| format!("{name}.partial")));
+    found.sort();
+    found
+}
