@@ -70,7 +70,11 @@ struct Found {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Result<Status, Failure> {
+    pub(super) fn run(mut self) -> Result<Status, Failure> {
+        // Steps are typed elsewhere, and a server runs restore_command in its data directory.
+        let whole = |path: &mut PathBuf| *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+        self.backup.iter_mut().chain(&mut self.pgdata).for_each(whole);
+        self.start.archive.iter_mut().chain(&mut self.start.copy_wal_from).for_each(whole);
         if let Some(target) = &self.write_to {
             self.refuse_inside(target)?;
         }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Step;
 use super::shell::{path as quoted_path, quoted};
 use super::ways::Ground;
-use crate::pg::Major;
 use crate::pg::time::with_offset;
+use crate::pg::{Major, WalFileName};
 use crate::scan::recovery::{Action, Outcome, Prediction, Start, Target, TimelineGoal};
 
 /// The directory beside another one, with this ending.
@@ -82,7 +82,8 @@ fn expected_log(prediction: &Prediction) -> String {
         lines.push(format!("selected new timeline ID: {timeline}"));
     }
     if prediction.outcome == Outcome::StoppedAtTarget {
-        lines.push("pausing at the end of recovery".to_owned());
+        let new = prediction.major >= Some(Major::V13);
+        lines.push(if new { "pausing at the end of recovery" } else { "recovery has paused" }.to_owned());
     } else {
         lines.push("database system is ready to accept connections".to_owned());
     }
@@ -123,7 +124,7 @@ fn check_steps(prediction: &Prediction) -> Vec<Step> {
     }
     steps.push(step(
         "Read everything once",
-        "pg_dumpall -f /dev/null".to_owned(),
+        "pg_dumpall > /dev/null".to_owned(),
         "nothing",
         "exit status 0".to_owned(),
         "an error: run pgforensic scan-pages --structure on the directory and plan again",
@@ -166,18 +167,31 @@ pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, grou
     steps
 }
 
+/// A backup with a manifest can be verified; without WAL of its own only its files.
+fn verify_step(backup: &Path) -> Option<Step> {
+    let has_wal = std::fs::read_dir(backup.join("pg_wal"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| WalFileName::parse(entry.file_name().as_encoded_bytes()).is_some());
+    let options = if has_wal { "" } else { "--no-parse-wal " };
+    backup.join("backup_manifest").exists().then(|| {
+        step(
+            "Check the backup before it is trusted",
+            format!("pgforensic verify-backup {options}{}", quoted_path(backup)),
+            "nothing",
+            "backup successfully verified".to_owned(),
+            "it is damaged: plan again with another backup",
+        )
+    })
+}
+
 /// A backup is restored beside the broken directory.
 pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
     let mut steps = safe_steps(ground);
     let target = beside(ground.pgdata.as_deref().unwrap_or(backup), ".restored");
     let shown = quoted_path(&target);
-    steps.push(step(
-        "Check the backup before it is trusted",
-        format!("pgforensic verify-backup {}", quoted_path(backup)),
-        "nothing",
-        "backup successfully verified".to_owned(),
-        "it is damaged: plan again with another backup",
-    ));
+    steps.extend(verify_step(backup));
     steps.push(step(
         "Restore the backup into a new directory",
         format!("cp -a {} {shown}\nchmod 700 {shown}", quoted_path(backup)),

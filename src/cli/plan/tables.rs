@@ -82,9 +82,20 @@ fn commits(loss: &Loss) -> Cell {
     }
 }
 
+/// The way whose steps are told: the best that works, else the last door.
+pub(super) fn chosen(ways: &[Way]) -> Option<(usize, &Way)> {
+    let mut numbered = ways.iter().enumerate();
+    numbered
+        .clone()
+        .find(|(_, way)| way.works)
+        .or_else(|| numbered.find(|(_, way)| way.kind == Kind::LastDoor))
+}
+
 /// The steps of the best way, if there is anything to do.
 pub(super) fn steps(ways: &[Way]) -> Vec<Section> {
-    let Some(way) = ways.first().filter(|way| !is_nothing_to_do(way)) else { return Vec::new() };
+    let Some((index, way)) = chosen(ways).filter(|(_, way)| !is_nothing_to_do(way)) else {
+        return Vec::new();
+    };
     let columns = vec![
         ("step", "Step"),
         ("does", "What"),
@@ -106,7 +117,7 @@ pub(super) fn steps(ways: &[Way]) -> Vec<Section> {
             ]
         })
         .collect();
-    let mut lines = vec![format!("Steps of option 1: {}", way.title)];
+    let mut lines = vec![format!("Option {}: {}", index + 1, way.title)];
     for (index, step) in way.steps.iter().enumerate() {
         lines.push(String::new());
         lines.push(format!("{:>2}. {}", index + 1, step.does));
@@ -143,7 +154,7 @@ pub(super) fn verdict(
     if ground.is_live && ways.is_empty() {
         return "a server runs on this directory: nothing is planned while it does".to_owned();
     }
-    let Some(best) = ways.first() else {
+    let Some(best) = chosen(ways).map(|(_, way)| way).or(ways.first()) else {
         return unknown.first().cloned().unwrap_or_else(|| "there is nothing to start".to_owned());
     };
     let end = best.prediction.as_ref().map(sentence).unwrap_or_default();

@@ -15,7 +15,7 @@ pub(super) fn write(target: &Path, found: &Found) -> Result<(), Failure> {
         let path = target.join(name);
         fs::write(&path, text).map_err(Error::at(&path, "write file"))
     };
-    let Some(way) = found.ways.first() else { return Ok(()) };
+    let Some((_, way)) = super::tables::chosen(&found.ways) else { return Ok(()) };
     put("restore.sh", &script(way))?;
     put("action-log.md", &log(way))?;
     if let Some(settings) = &way.settings {
