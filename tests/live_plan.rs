@@ -141,6 +141,10 @@ impl World<'_> {
         let mut running = None;
         for step in plan["steps"].as_array().unwrap() {
             let Some(command) = step["command"].as_str() else { continue };
+            // A search of the whole machine finds other tests' files.
+            if command.starts_with("find / ") {
+                continue;
+            }
             let (done, printed) = self.type_in(at, command);
             let log = |root: &Path| fs::read_to_string(format!("{}.log", root.display())).unwrap_or_default();
             assert!(done, "{what}: {step:#}\n{printed}{}", log(running.as_deref().unwrap_or(at)));

@@ -178,7 +178,8 @@ impl Arguments {
             reset: Vec::new(),
             coverage,
         };
-        let candidates = self.candidates(&mut found)?;
+        let has_target = self.start.has_target() || self.before.is_some();
+        let candidates = self.candidates(&mut found, has_target)?;
 
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
         let directories: Vec<PathBuf> =
@@ -196,20 +197,13 @@ impl Arguments {
             let start = self.start_of(&self.start, subject, &mut found)?;
             found.prediction = start.as_ref().map(predict);
         }
-        for candidate in candidates {
-            let way = way(candidate, &known, &found.ground);
-            let prediction = way.prediction.iter();
-            for error in prediction.clone().flat_map(|prediction| &prediction.unreadable) {
-                found.coverage.fail(&error.path, error.to_string());
-            }
-            found.coverage.bytes += prediction.map(|prediction| prediction.bytes).sum::<u64>();
-            let brings_nothing = |way: &Way| {
-                way.kind == Kind::BringWal
-                    && way.prediction.as_ref().is_none_or(|prediction| prediction.brought.is_empty())
-            };
-            if !brings_nothing(&way) {
-                found.ways.push(way);
-            }
+        self.play(candidates, &known, &mut found);
+        if has_target && !found.ways.iter().any(|way| way.works) {
+            // The target cannot be had: what can?
+            let candidates = self.candidates(&mut found, false)?;
+            let first = found.ways.len();
+            self.play(candidates, &known, &mut found);
+            found.ways.iter_mut().skip(first).for_each(|way| way.misses_target = true);
         }
         sort(&mut found.ways);
         if let Some(cluster) =
@@ -220,10 +214,25 @@ impl Arguments {
         Ok(found)
     }
 
-    /// Everything that could be started.
-    fn candidates(&self, found: &mut Found) -> Result<Vec<Candidate>, Failure> {
+    fn play(&self, candidates: Vec<Candidate>, known: &KnownWal, found: &mut Found) {
+        for candidate in candidates {
+            let way = way(candidate, known, &found.ground);
+            let prediction = way.prediction.iter();
+            for error in prediction.clone().flat_map(|prediction| &prediction.unreadable) {
+                found.coverage.fail(&error.path, error.to_string());
+            }
+            found.coverage.bytes += prediction.map(|prediction| prediction.bytes).sum::<u64>();
+            let brings_nothing = way.kind == Kind::BringWal
+                && way.prediction.as_ref().is_none_or(|prediction| prediction.brought.is_empty());
+            if !brings_nothing {
+                found.ways.push(way);
+            }
+        }
+    }
+
+    /// Everything that could be started, to the target or to the newest state.
+    fn candidates(&self, found: &mut Found, has_target: bool) -> Result<Vec<Candidate>, Failure> {
         let mut candidates = Vec::new();
-        let has_target = self.start.has_target() || self.before.is_some();
         if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live) {
             let lies = StartArguments { archive: Vec::new(), ..self.start.clone() };
             if !has_target && let Some(start) = self.start_of(&lies, root, found)? {
@@ -257,6 +266,9 @@ impl Arguments {
             }
             candidates.push(Candidate { kind: Kind::Restore, root: backup.clone(), start });
         }
+        if !has_target {
+            candidates.iter_mut().for_each(|candidate| candidate.start.target = None);
+        }
         Ok(candidates)
     }
 
@@ -274,6 +286,7 @@ impl Arguments {
                 commits: Some(loss.totals.commits),
                 between: loss.totals.first.zip(loss.totals.last),
                 open_end: loss.open_end.clone(),
+                missing: Vec::new(),
             },
             Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
         };
@@ -290,6 +303,7 @@ impl Arguments {
             risk: "transactions may be there in part: constraints and indexes are not to be trusted",
             reversible: true,
             settings: None,
+            misses_target: false,
             steps,
         });
     }

@@ -8,8 +8,9 @@ use crate::scan::recovery::{Outcome, Prediction};
 /// The object `prediction`.
 pub(super) fn section(prediction: &Prediction) -> Section {
     let fact = |key, heading: &str, value: Cell| Fact { key, heading: heading.to_owned(), value };
+    // As that server writes it, also for programs: it is what its log will say.
     let lsn = |lsn: Option<Lsn>| match (lsn, prediction.major) {
-        (Some(lsn), Some(major)) => Cell::Lsn(lsn, major),
+        (Some(lsn), Some(major)) => Cell::Text(lsn.text(major)),
         (lsn, _) => lsn.into(),
     };
     let requests = prediction.requests.iter().map(|request| {

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::pg::{Lsn, TimelineId};
+use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::wal_archive::{Depth, scan};
 use crate::scan::wal_find::{Ending, files_to, totals};
 use crate::scan::wal_picture::{Picture, picture};
 use crate::scan::wal_units::WalFiles;
 use crate::source::Error;
 use crate::source::archive::Archive;
+
+/// Missing files that are named.
+const MOST_NAMES: usize = 5;
 
 /// What is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Loss {
     pub between: Option<(Ending, Ending)>,
     /// Why there may be more.
     pub open_end: Option<String>,
+    /// The WAL files that are missing right behind the end, the first few, while there are later ones.
+    pub missing: Vec<String>,
 }
 
 impl Loss {
@@ -68,7 +73,7 @@ impl KnownWal {
         let Some((files, lineage)) = &self.files else { return Loss::default() };
         let limit = Lsn(u64::MAX);
         let size = files.kind.size;
-        let mut open_end = None;
+        let (mut open_end, mut missing) = (None, Vec::new());
         // Behind a hole the records begin with the next segment that is there.
         let from = match files.segments.range(size.segno(end)..).next() {
             Some((segno, _)) if *segno > size.segno(end) => {
@@ -77,13 +82,17 @@ impl KnownWal {
                     end.text(files.kind.major),
                     size.start(*segno).text(files.kind.major)
                 ));
+                let on = |segno: SegNo| lineage.iter().rev().find(|span| span.begin <= size.start(segno));
+                let name =
+                    |segno: SegNo| Some(WalFileName::new(on(segno)?.timeline, segno, size).to_string());
+                missing = (size.segno(end)..*segno).take(MOST_NAMES).filter_map(name).collect();
                 size.start(*segno)
             }
             Some(_) => end,
             None => return Loss { commits: Some(0), ..Loss::default() },
         };
         let Ok(start) = files.first_record(from, limit) else {
-            return Loss { commits: Some(0), between: None, open_end };
+            return Loss { commits: Some(0), between: None, open_end, missing };
         };
         let totals = totals(files, lineage, start, limit, self.threads);
         if totals.losses > 0 {
@@ -92,6 +101,6 @@ impl KnownWal {
         if totals.commits == 0 && totals.records == 0 {
             open_end = None;
         }
-        Loss { commits: Some(totals.commits), between: totals.first.zip(totals.last), open_end }
+        Loss { commits: Some(totals.commits), between: totals.first.zip(totals.last), open_end, missing }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Step;
+use super::loss::Loss;
 use super::shell::{path as quoted_path, quoted};
 use super::ways::Ground;
 use crate::pg::time::with_offset;
@@ -64,6 +65,19 @@ pub fn safe_steps(ground: &Ground) -> Vec<Step> {
         ));
     }
     steps
+}
+
+/// Missing WAL is worth a search before anything is given up.
+pub fn search_step(first: &str, loss: &Loss) -> Step {
+    let more =
+        if loss.missing.len() > 1 { format!(" and {} more", loss.missing.len() - 1) } else { String::new() };
+    step(
+        &format!("Look for the WAL that is missing: {first}{more}; later WAL is there and cannot be used without it"),
+        format!("find / -xdev -name '{first}*' 2>/dev/null || true"),
+        "nothing",
+        "the file, in the pg_wal of the old server or of a standby, as .partial or compressed, in another archive: copy it into the archive and plan again".to_owned(),
+        "nobody has it: go on, knowing what is lost",
+    )
 }
 
 /// What the log has to show.

@@ -44,6 +44,8 @@ pub struct Way {
     pub loss: Loss,
     /// Does it give a server that can be trusted, at the place asked for?
     pub works: bool,
+    /// It goes to the newest state, as the target that was asked for cannot be had.
+    pub misses_target: bool,
     /// Bytes of disk that it needs, besides the cold copy.
     pub disk: u64,
     /// What can go wrong.
@@ -91,12 +93,17 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         Kind::LastDoor => "pg_resetwal on a copy".to_owned(),
     };
     let works = works(&prediction, &start);
-    let steps = match kind {
+    let mut steps = match kind {
         Kind::Start => restore::start_steps(&root, &prediction, ground),
         Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
         Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
         Kind::LastDoor => Vec::new(),
     };
+    if let Some(first) = loss.missing.first() {
+        // Behind the steps that only keep what there is.
+        let at = restore::safe_steps(ground).len().min(steps.len());
+        steps.insert(at, restore::search_step(first, &loss));
+    }
     let disk = if kind == Kind::Restore { start.directory.size() } else { 0 };
     let settings = (kind == Kind::Restore)
         .then(|| restore::settings(&start, prediction.major.unwrap_or(crate::pg::Major::V18)));
@@ -104,6 +111,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         kind,
         title,
         settings,
+        misses_target: false,
         works,
         loss,
         disk,
@@ -135,7 +143,14 @@ fn works(prediction: &Prediction, start: &Start) -> bool {
 /// The best first: those that work, by what they leave behind, then by how daring they are.
 pub fn sort(ways: &mut [Way]) {
     ways.sort_by_key(|way| {
-        (!way.works, way.kind == Kind::LastDoor, way.loss.weight(), way.loss.open_end.is_some(), way.kind)
+        (
+            !way.works,
+            way.kind == Kind::LastDoor,
+            way.misses_target,
+            way.loss.weight(),
+            way.loss.open_end.is_some(),
+            way.kind,
+        )
     });
 }
 

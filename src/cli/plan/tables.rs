@@ -14,6 +14,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
         ("kind", "Kind"),
         ("what", "What is done"),
         ("works", "Works"),
+        ("misses_target", "Misses the target"),
         ("outcome", "Outcome"),
         ("stop_reason", "Because"),
         ("message", "The server will log"),
@@ -24,6 +25,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
         ("first_lost_commit_time", "First of them"),
         ("last_lost_commit_time", "Last of them"),
         ("may_lose_more", "There may be more"),
+        ("missing_wal", "WAL that is missing"),
         ("wal_files", "WAL files to replay"),
         ("wal_bytes", "WAL to replay"),
         ("disk_bytes", "Disk needed"),
@@ -46,6 +48,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
                 way.kind.name().into(),
                 way.title.clone().into(),
                 Cell::Flag(way.works),
+                Cell::Flag(way.misses_target),
                 with(&|prediction| {
                     let word = prediction.outcome.name().into();
                     Cell::Spelled(Box::new(word), said(prediction.outcome).to_owned())
@@ -59,6 +62,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
                 time(first.map(|ending| ending.time)),
                 time(last.map(|ending| ending.time)),
                 way.loss.open_end.clone().into(),
+                Some(way.loss.missing.join(", ")).filter(|names| !names.is_empty()).into(),
                 with(&|prediction| prediction.segments.into()),
                 with(&|prediction| Cell::Bytes(prediction.bytes)),
                 Cell::Bytes(way.disk),
@@ -141,7 +145,7 @@ pub(super) fn steps(ways: &[Way]) -> Vec<Section> {
 /// The server would start by itself and lose nothing.
 pub(super) fn is_nothing_to_do(way: &Way) -> bool {
     let starts = way.prediction.as_ref().is_some_and(|prediction| prediction.outcome == Outcome::Started);
-    way.kind == Kind::Start && starts && way.loss.is_nothing()
+    way.kind == Kind::Start && !way.misses_target && starts && way.loss.is_nothing()
 }
 
 /// The first line.
@@ -161,29 +165,44 @@ pub(super) fn verdict(
     if is_nothing_to_do(best) {
         return format!("nothing to do: {end}");
     }
-    let first = prediction.filter(|_| ways.len() > 1 && best.kind != Kind::Start).map(sentence);
-    let now = first.map_or(String::new(), |first| format!("as it lies: {first}; "));
-    if best.works {
-        format!("{now}best: {}: {end}; {}", best.title, lost(&best.loss))
-    } else if best.kind == Kind::LastDoor {
-        format!("{now}nothing here gives a server that can be trusted; what is left is {}", best.title)
-    } else {
-        format!(
+    // What was asked for, where it is not what is best.
+    let asked = prediction.filter(|prediction| {
+        best.misses_target || best.kind != Kind::Start && !(best.works && prediction.outcome.is_up())
+    });
+    let asked = asked.map_or(String::new(), |asked| format!("as asked: {}; ", sentence(asked)));
+    match best.kind {
+        _ if best.works => {
+            let instead = if best.misses_target { "instead, to the newest state" } else { "best" };
+            format!("{asked}{instead}: {}: {end}; {}", best.title, lost(&best.loss))
+        }
+        Kind::LastDoor => {
+            format!("{asked}nothing here gives a server that can be trusted; what is left is {}", best.title)
+        }
+        _ => format!(
             "{end}; nothing here gives a server that can be trusted: another backup, or the missing WAL, is needed"
-        )
+        ),
     }
 }
 
 fn lost(loss: &Loss) -> String {
-    let more = if loss.open_end.is_some() { " or more" } else { "" };
+    let zone = local_zone();
+    let said = |micros| crate::pg::time::timestamptz(micros, &zone);
+    let some = |commits: u64| {
+        let least = if loss.open_end.is_some() { "at least " } else { "" };
+        if commits == 1 {
+            format!("{least}1 commit is lost")
+        } else {
+            format!("{least}{commits} commits are lost")
+        }
+    };
     match (loss.commits, loss.between) {
         (Some(0), _) if loss.open_end.is_none() => "no commit that is known of is lost".to_owned(),
-        (Some(commits), Some((first, last))) => {
-            let zone = local_zone();
-            let said = |micros| crate::pg::time::timestamptz(micros, &zone);
-            format!("{commits} commits{more} are lost, from {} to {}", said(first.time), said(last.time))
+        (Some(commits), Some((first, last))) if first.time != last.time => {
+            format!("{}, from {} to {}", some(commits), said(first.time), said(last.time))
         }
-        (Some(commits), None) => format!("{commits} commits{more} are lost"),
+        (Some(commits), Some((first, _))) => format!("{}, of {}", some(commits), said(first.time)),
+        (Some(0), None) => "commits that nobody can count are lost".to_owned(),
+        (Some(commits), None) => some(commits),
         (None, _) => "what is lost is not known".to_owned(),
     }
 }

@@ -328,6 +328,7 @@ impl Recovery<'_> {
             last_commit: None,
             prepared: Default::default(),
             stop: None,
+            begins_with_redo: self.kind.major >= Major::V17 && redo < begin.checkpoint_at,
             lookahead: start.reads_ahead.then(|| {
                 Lookahead::new(self.kind.major, &start.directory, control.blcksz, control.relseg_size)
             }),

@@ -207,8 +207,12 @@ impl<'f, 's> ServerPages<'f, 's> {
             }
         }
         self.load(address);
-        let header = PageHeader::read(self.bytes(address)?, self.kind.abi).ok();
-        if let (Some(header), Some(expected)) = (header, &self.expected) {
+        // Of a page that fails its own tests the timeline is not looked at.
+        let bytes = self.bytes(address)?;
+        if page_fault(&self.kind, address, bytes).is_none()
+            && let Ok(header) = PageHeader::read(bytes, self.kind.abi)
+            && let Some(expected) = &self.expected
+        {
             let foreign = (!expected.has(header.timeline)).then_some((address, header.timeline));
             self.shared.foreign.set(foreign);
         }

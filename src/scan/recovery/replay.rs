@@ -81,6 +81,8 @@ pub(super) struct Replay<'r> {
     /// Transactions prepared by records replayed here, and the segments of these.
     pub(super) prepared: BTreeMap<u32, Lsn>,
     pub(super) stop: Option<Stop>,
+    /// 17+: the record at REDO, where that lies before the checkpoint, must be the mark of it.
+    pub(super) begins_with_redo: bool,
     /// 15+: records are read ahead of replay.
     pub(super) lookahead: Option<Lookahead>,
 }
@@ -140,6 +142,13 @@ impl Replay<'_> {
         // The last page that was read counts, be it ahead of this record.
         if let Some((page, timeline)) = self.shared.foreign.get() {
             self.stop = Some(Stop::Foreign(page, timeline));
+            return;
+        }
+        if self.first.is_none() && self.begins_with_redo && !matches!(step.what, What::CheckpointRedo) {
+            let at = step.lsn.text(self.major);
+            let message = format!("unexpected record type found at redo point {at}");
+            let end = End::new(Outcome::RefusedToStart, StopReason::NoRedoRecord, message);
+            self.stop = Some(Stop::End(end));
             return;
         }
         self.first.get_or_insert(step.lsn);
@@ -209,7 +218,8 @@ impl Replay<'_> {
             {
                 Some(format!("recovery stopping after {}", self.said(*committed, *xid, *time)))
             }
-            (Target::Immediate, _) if self.consistent.is_some() => {
+            // After any other record it stops before the next one, if there is one.
+            (Target::Immediate, _) if self.consistent.is_some() && step.is_transaction => {
                 Some("recovery stopping after reaching consistency".to_owned())
             }
             _ => None,

@@ -12,6 +12,7 @@ use crate::pg::{BlockNumber, Lsn, SegNo, TimelineId};
 const XLOG_BACKUP_END: u8 = 0x50;
 const XLOG_RESTORE_POINT: u8 = 0x70;
 const XLOG_END_OF_RECOVERY: u8 = 0x90;
+const XLOG_CHECKPOINT_REDO: u8 = 0xE0;
 const XLOG_RUNNING_XACTS: u8 = 0x10;
 const XLOG_XACT_PREPARE: u8 = 0x10;
 const XLOG_DBASE_CREATE_FILE_COPY: u8 = 0x00;
@@ -26,6 +27,8 @@ pub(super) struct Step {
     /// The file that was open when it had been read.
     pub(super) file: (TimelineId, SegNo),
     pub(super) what: What,
+    /// It is of the resource manager of transactions.
+    pub(super) is_transaction: bool,
     pub(super) blocks: SmallVec<[Block; 2]>,
 }
 
@@ -55,6 +58,7 @@ pub(super) enum What {
     CreateRelation(RelFileLocator),
     TruncateRelation(RelFileLocator, BlockNumber),
     CopyDatabase(u32),
+    CheckpointRedo,
 }
 
 impl What {
@@ -98,6 +102,7 @@ impl What {
                 let name = data.bytes.get(8..)?.split(|byte| *byte == 0).next()?.to_vec();
                 return Some(What::RestorePoint { name, time: data.i64(0)? });
             }
+            XLOG_CHECKPOINT_REDO => return Some(What::CheckpointRedo),
             XLOG_END_OF_RECOVERY => {
                 let (this, prev) = (TimelineId(data.u32(8)?), TimelineId(data.u32(12)?));
                 return Some(What::EndOfRecovery { this, prev });
@@ -123,6 +128,13 @@ impl Step {
         };
         let blocks =
             if with_blocks { record.parts.blocks.iter().map(block).collect() } else { SmallVec::new() };
-        Step { lsn: record.lsn, end, file, what: What::of(record), blocks }
+        Step {
+            lsn: record.lsn,
+            end,
+            file,
+            what: What::of(record),
+            is_transaction: record.header.rmid == RM_XACT_ID,
+            blocks,
+        }
     }
 }
