@@ -107,6 +107,8 @@ impl TimelineHistory {
     pub fn parse(timeline: TimelineId, content: &[u8]) -> TimelineHistory {
         let mut history = TimelineHistory::without_file(timeline);
         let mut begin = Lsn::INVALID;
+        // Also of a line that is refused at the end only, because it is not below the child.
+        let mut last = None;
         for (index, line) in content.split_inclusive(|byte| *byte == b'\n').enumerate() {
             // fgets takes one byte less than its buffer has, and never looks at what a NUL hides.
             for piece in line.chunks(LINE_BUFFER - 1) {
@@ -126,10 +128,11 @@ impl TimelineHistory {
                     continue;
                 };
                 let parent = TimelineId(parent);
-                if history.entries.last().is_some_and(|last| parent <= last.timeline) {
+                if last.is_some_and(|last| parent <= last) {
                     refuse(LineFault::NotIncreasing);
                     continue;
                 }
+                last = Some(parent);
                 if parent >= timeline {
                     refuse(LineFault::NotBelowChild);
                     continue;

@@ -4,7 +4,7 @@ use super::history::Expected;
 use super::lookahead::Lookahead;
 use super::pages::ServerPages;
 use super::replay::{Replay, Snapshot};
-use super::words::StopReason;
+use super::words::{Outcome, StopReason};
 use super::{End, Prediction, Recovery, Start};
 use crate::format::backup_label::{BackupLabel, Refused};
 use crate::format::checkpoint::CheckPoint;
@@ -134,6 +134,14 @@ impl Recovery<'_> {
             .and_then(|one| Some((one.checkpoint?, one.end?)))
             .map(|((shutdown, body), end)| (*body, shutdown, end))
         else {
+            // A standby goes on looking for it.
+            if self.start.standby_signal && in_archive {
+                return Err(End {
+                    outcome: Outcome::WaitsAsStandby,
+                    reason: StopReason::WalMissing,
+                    message: None,
+                });
+            }
             let at = if major >= Major::V17 {
                 format!(" at {}", checkpoint_at.text(major))
             } else {
@@ -298,6 +306,8 @@ impl Recovery<'_> {
         let from_label = begin.label.is_some();
         let redo = self.redo(begin);
         Replay {
+            files: &self.files,
+            kind: self.kind,
             shared: &self.shared,
             expected,
             major: self.kind.major,

@@ -13,6 +13,13 @@ use crate::scan::wal_walk::{Item, Visitor, WalFault, Walk, skip_page_header};
 /// A limit that is none.
 const FAR: Lsn = Lsn(u64::MAX);
 
+const COMMIT_TS: &str = "pg_commit_ts";
+const NOT_THERE: &str = "No such file or directory";
+
+/// Directories that the checkpoint at the end of recovery needs.
+const LATE_DIRECTORIES: &[&str] =
+    &["pg_logical/snapshots", "pg_logical/mappings", "pg_subtrans", COMMIT_TS, "pg_multixact/members"];
+
 /// Directories that are opened before the first record is replayed.
 const EARLY_DIRECTORIES: &[&str] = &[
     "pg_notify",
@@ -20,7 +27,7 @@ const EARLY_DIRECTORIES: &[&str] = &[
     "pg_twophase",
     "pg_xact",
     "pg_multixact/offsets",
-    "pg_commit_ts",
+    COMMIT_TS,
     "pg_tblspc",
     "pg_stat",
     "pg_stat_tmp",
@@ -91,10 +98,37 @@ impl Recovery<'_> {
     fn check_directories(&self, names: &[&str], recovers: bool) -> Result<(), End> {
         for name in names {
             let Some(row) = RequiredDirectory::find(name) else { continue };
+            // Without timestamps the directory is only listed; from 15 on by the first checkpoint.
+            let unused = *name == COMMIT_TS && self.control.track_commit_timestamp == 0;
+            if unused && !self.start.directory.join(name).is_dir() {
+                if self.kind.major >= Major::V15 {
+                    continue;
+                }
+                let message = format!("could not open directory \"{name}\": {NOT_THERE}");
+                return Err(End::refused(StopReason::MissingFile, message));
+            }
             if !self.start.directory.join(name).is_dir()
                 && let Loss::Refused(message) = row.loss(self.kind.major, recovers)
             {
                 return Err(End::refused(StopReason::MissingFile, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories that are looked for by the checkpoint at the end of recovery.
+    fn check_late_directories(&self) -> Result<(), End> {
+        let major = self.kind.major;
+        for name in LATE_DIRECTORIES {
+            let message = match RequiredDirectory::find(name).map(|row| row.loss(major, true)) {
+                Some(Loss::Refused(_)) if *name == COMMIT_TS => {
+                    format!("could not open file \"{name}\": {NOT_THERE}")
+                }
+                Some(Loss::Refused(message)) => message.trim_start_matches("PANIC: ").to_owned(),
+                _ => continue,
+            };
+            if (major >= Major::V15 || *name != COMMIT_TS) && !self.start.directory.join(name).is_dir() {
+                return Err(End::new(Outcome::Failed, StopReason::MissingFile, message));
             }
         }
         Ok(())
@@ -237,13 +271,19 @@ impl Recovery<'_> {
             };
         }
         if !self.archive_requested {
+            self.check_late_directories()?;
             prediction.outcome = Outcome::Started;
             return Ok(());
         }
+        replay.read_prepared(replay.timeline)?;
         let newest = history::newest(&self.files, self.target_timeline);
         prediction.new_timeline = newest.0.checked_add(1).map(TimelineId);
         // The new timeline's history begins with that of the target.
         self.files.restore(&self.target_timeline.history_file_name(), u64::MAX);
+        // Prepared transactions are taken over: from 19 on by way of the new timeline.
+        let by = if self.kind.major >= Major::V19 { prediction.new_timeline } else { None };
+        replay.read_prepared(by.unwrap_or(replay.timeline))?;
+        self.check_late_directories()?;
         prediction.outcome = Outcome::Promoted;
         Ok(())
     }

@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use super::history::Expected;
+use super::files::Files;
+use super::history::{self, Expected};
 use super::lookahead::Lookahead;
 use super::pages::Shared;
 use super::step::{Step, What};
@@ -16,8 +17,8 @@ use super::words::{Outcome, StopReason};
 use super::{End, Target};
 use crate::format::checkpoint::CheckPoint;
 use crate::pg::time::timestamptz;
-use crate::pg::{Lsn, Major, SegNo, TimelineId};
-use crate::scan::wal_walk::{Item, Visitor};
+use crate::pg::{Lsn, Major, SegNo, TimelineId, WalFileName};
+use crate::scan::wal_walk::{Item, Visitor, WalKind};
 
 const WAL_LEVEL_MINIMAL: i32 = 0;
 
@@ -52,6 +53,8 @@ pub(super) struct Last {
 
 /// A recovery between its first and its last record.
 pub(super) struct Replay<'r> {
+    pub(super) files: &'r Files<'r>,
+    pub(super) kind: WalKind,
     pub(super) shared: &'r Shared,
     pub(super) expected: Expected,
     pub(super) major: Major,
@@ -197,7 +200,8 @@ impl Replay<'_> {
                 self.commits += 1;
                 self.last_commit = Some(time);
             }
-            if self.archive_requested {
+            // Up to 11 it is kept in crash recovery too.
+            if self.archive_requested || self.major <= Major::V11 {
                 self.last_time = Some(time);
             }
         }
@@ -233,6 +237,7 @@ impl Replay<'_> {
             What::EndOfRecovery { this, prev } => Some((*this, *prev)),
             _ => None,
         };
+        let before = self.timeline;
         if let Some((this, prev)) = switch
             && this != self.timeline
         {
@@ -240,7 +245,12 @@ impl Replay<'_> {
             self.timeline = this;
         }
         match &step.what {
-            What::Checkpoint { shutdown, body } => self.apply_checkpoint(*shutdown, body)?,
+            What::Checkpoint { shutdown, body } => {
+                self.apply_checkpoint(*shutdown, body)?;
+                if *shutdown && self.archive_requested && self.hot_standby {
+                    self.read_prepared(before)?;
+                }
+            }
             What::WalLevel(level) => self.check_wal_level(*level)?,
             What::BackupEnd { start } if *start == self.backup_start_point => {
                 self.backup_end_point = step.end
@@ -257,6 +267,24 @@ impl Replay<'_> {
         self.replayed_to = step.end;
         self.last = Some(Last { lsn: step.lsn, end: step.end, file: step.file });
         self.check_consistency();
+        Ok(())
+    }
+
+    /// `XlogReadTwoPhaseData` for every transaction that was prepared here: its record is read once more, from pg_wal,
+    /// where the file of *this* timeline has to be. Up to 18 it may have been read from the file of a younger one.
+    pub(super) fn read_prepared(&self, timeline: TimelineId) -> Result<(), End> {
+        let size = self.kind.size;
+        for lsn in self.prepared.values() {
+            let history = history::read(self.files, timeline)?;
+            let segno = size.segno(*lsn);
+            let last_byte = Lsn(size.start(segno + 1).0 - 1);
+            let owner = history.at(last_byte).unwrap_or(timeline);
+            let name = WalFileName::new(owner, segno, size).to_string();
+            if self.major < Major::V19 && self.files.path_in_pg_wal(&name).is_none() {
+                let message = format!("requested WAL segment {name} has already been removed");
+                return Err(End::new(Outcome::Failed, StopReason::PreparedWalMissing, message));
+            }
+        }
         Ok(())
     }
 
