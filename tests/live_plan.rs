@@ -208,6 +208,7 @@ fn live_plans_do_what_they_say() {
         a_crash_needs_nothing(&world);
         lost_wal_is_put_back(&world);
         a_lost_control_file_is_no_loss(&world);
+        lost_directories_are_made(&world);
         a_hole_costs_what_is_said(&world);
         just_before_the_accident(&world);
         println!("plans carried out with PostgreSQL {}", server.major);
@@ -252,6 +253,18 @@ fn a_lost_control_file_is_no_loss(world: &World) {
     assert_eq!((kind(&plan), lost(&plan)), ("restore", 0), "{plan:#}");
     let running = world.carry_out(&at, &plan, "lost pg_control");
     assert_eq!(world.rows(), world.rows, "{plan:#}");
+    world.stop(&at, &running);
+}
+
+/// A copy by a tool that leaves out empty directories.
+fn lost_directories_are_made(world: &World) {
+    let at = world.copy("empty");
+    shell(&at, "find primary -type d -empty -delete");
+    assert!(!at.join("primary/pg_notify").exists() || world.server.major < 13);
+    let plan = world.plan(&at, &["--pgdata", "primary"]);
+    assert_eq!((kind(&plan), lost(&plan)), ("make_directories", 0), "{plan:#}");
+    let running = world.carry_out(&at, &plan, "lost directories");
+    assert_eq!(world.rows(), world.rows);
     world.stop(&at, &running);
 }
 

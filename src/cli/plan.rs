@@ -13,7 +13,7 @@ use crate::pg::Lsn;
 use crate::plan::Step;
 use crate::plan::loss::{KnownWal, Loss};
 use crate::plan::reset::{Places, steps as reset_steps};
-use crate::plan::ways::{Candidate, Ground, Kind, Way, sort, unarchived, way};
+use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, unarchived, way};
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::settings::Settings;
 use crate::scan::page_rules::Cluster;
@@ -239,6 +239,12 @@ impl Arguments {
                 let crash = !start.recovery_signal && !start.standby_signal;
                 let mut with_archive = start.clone();
                 with_archive.pg_wal.extend(self.start.archive.iter().cloned());
+                let major = Cluster::scan(root).major();
+                let made = major.map_or_else(Vec::new, |major| missing_empty_directories(root, major));
+                if !made.is_empty() {
+                    let start = Start { made, ..start.clone() };
+                    candidates.push(Candidate { kind: Kind::MakeDirectories, root: root.clone(), start });
+                }
                 candidates.push(Candidate { kind: Kind::Start, root: root.clone(), start });
                 if crash && !self.start.archive.is_empty() {
                     candidates.push(Candidate {
@@ -260,6 +266,9 @@ impl Arguments {
         }
         for backup in &self.backup {
             let Some(mut start) = self.start_of(&self.start, backup, found)? else { continue };
+            if let Some(major) = Cluster::scan(backup).major() {
+                start.made = missing_empty_directories(backup, major);
+            }
             // The manual's step: the old server's last segments are in no archive.
             if let Some(pgdata) = self.pgdata.as_ref().filter(|_| self.start.copy_wal_from.is_none()) {
                 start.pg_wal.insert(0, pgdata.join("pg_wal"));

@@ -105,6 +105,7 @@ impl StartArguments {
         let requested = recovery_signal || standby_signal;
         Ok(Planned::Start(Box::new(Start {
             pg_wal,
+            made: Vec::new(),
             archives,
             has_restore_command,
             recovery_signal,

@@ -161,6 +161,33 @@ pub fn start_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec
     steps
 }
 
+fn make_step(root: &Path, start: &Start) -> Option<Step> {
+    let paths: Vec<String> = start.made.iter().map(|name| quoted_path(&root.join(name))).collect();
+    (!paths.is_empty()).then(|| {
+        step(
+            "Make the directories that are missing; where they were empty, nothing of them is lost",
+            format!("mkdir -p -m 700 {}", paths.join(" ")),
+            "these directories are there",
+            "exit status 0".to_owned(),
+            "the old cluster had files in one of them (prepared transactions, slots, tablespaces): get them back first",
+        )
+    })
+}
+
+/// Empty directories that a copy has lost are made again.
+pub fn make_directories_steps(
+    root: &Path,
+    start: &Start,
+    prediction: &Prediction,
+    ground: &Ground,
+) -> Vec<Step> {
+    let mut steps = safe_steps(ground);
+    steps.extend(make_step(root, start));
+    steps.push(start_step(root, prediction));
+    steps.extend(check_steps(prediction));
+    steps
+}
+
 /// Segments from elsewhere are put into pg_wal, as far as they are not there.
 pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
     let mut steps = safe_steps(ground);
@@ -213,6 +240,7 @@ pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, grou
         "exit status 0".to_owned(),
         "no room, or a link in pg_tblspc leads to where the old server wrote",
     ));
+    steps.extend(make_step(&target, start));
     if start.pg_wal.len() > 1
         && let Some(old) = start.pg_wal.first()
     {

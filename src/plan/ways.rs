@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::loss::{KnownWal, Loss};
 use super::{Step, restore};
+use crate::pg::Major;
+use crate::pg::directories::RequiredDirectory;
 use crate::scan::recovery::{Outcome, Prediction, Start, StopReason, predict};
 
 /// What kind of way it is, the least daring first.
@@ -11,6 +13,8 @@ use crate::scan::recovery::{Outcome, Prediction, Start, StopReason, predict};
 pub enum Kind {
     /// Start what lies there.
     Start,
+    /// Make directories that are missing and held nothing, and start.
+    MakeDirectories,
     /// Put WAL back that lies elsewhere, and start.
     BringWal,
     /// Restore a backup and replay the archive.
@@ -24,6 +28,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Start => "start",
+            Kind::MakeDirectories => "make_directories",
             Kind::BringWal => "bring_wal",
             Kind::Restore => "restore",
             Kind::LastDoor => "last_door",
@@ -80,6 +85,30 @@ pub struct Ground {
     pub is_live: bool,
 }
 
+/// Directories that are empty in a sound cluster that was stopped, or whose content a start makes anew.
+const EMPTY: &[&str] = &[
+    "pg_notify",
+    "pg_replslot",
+    "pg_twophase",
+    "pg_tblspc",
+    "pg_stat",
+    "pg_stat_tmp",
+    "pg_snapshots",
+    "pg_serial",
+    "pg_dynshmem",
+    "pg_subtrans",
+    "pg_commit_ts",
+    "pg_logical/snapshots",
+    "pg_logical/mappings",
+];
+
+/// Those of them that are missing there. Only a copy by a tool that leaves out empty directories explains that; with
+/// pg_commit_ts in use, its content is lost.
+pub fn missing_empty_directories(root: &Path, major: Major) -> Vec<&'static str> {
+    let rows = RequiredDirectory::of(major).filter(|row| EMPTY.contains(&row.path));
+    rows.map(|row| row.path).filter(|path| !root.join(path).exists()).collect()
+}
+
 /// Plays one.
 pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let Candidate { kind, root, start } = candidate;
@@ -88,6 +117,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let shown = root.display();
     let title = match kind {
         Kind::Start => format!("start {shown} as it lies"),
+        Kind::MakeDirectories => format!("make the missing empty directories in {shown} and start it"),
         Kind::BringWal => format!("put the missing WAL back into {shown} and start it"),
         Kind::Restore => format!("restore the backup {shown} and replay the WAL"),
         Kind::LastDoor => "pg_resetwal on a copy".to_owned(),
@@ -95,6 +125,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let works = works(&prediction, &start);
     let mut steps = match kind {
         Kind::Start => restore::start_steps(&root, &prediction, ground),
+        Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
         Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
         Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
         Kind::LastDoor => Vec::new(),
@@ -117,6 +148,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         disk,
         risk: match kind {
             Kind::Start => "the cold copy is what you return to if it fails",
+            Kind::MakeDirectories => "if they were not empty, more is missing than the directories",
             Kind::BringWal => "a segment of another history: its first page is tested by the server",
             Kind::Restore => "what is left behind is lost for good once clients write again",
             Kind::LastDoor => "data that contradict themselves",

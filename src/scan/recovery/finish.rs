@@ -94,20 +94,24 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    fn has_directory(&self, name: &str) -> bool {
+        self.start.made.contains(&name) || self.start.directory.join(name).is_dir()
+    }
+
     /// Directories without which a server does not start.
     fn check_directories(&self, names: &[&str], recovers: bool) -> Result<(), End> {
         for name in names {
             let Some(row) = RequiredDirectory::find(name) else { continue };
             // Without timestamps the directory is only listed; from 15 on by the first checkpoint.
             let unused = *name == COMMIT_TS && self.control.track_commit_timestamp == 0;
-            if unused && !self.start.directory.join(name).is_dir() {
+            if unused && !self.has_directory(name) {
                 if self.kind.major >= Major::V15 {
                     continue;
                 }
                 let message = format!("could not open directory \"{name}\": {NOT_THERE}");
                 return Err(End::refused(StopReason::MissingFile, message));
             }
-            if !self.start.directory.join(name).is_dir()
+            if !self.has_directory(name)
                 && let Loss::Refused(message) = row.loss(self.kind.major, recovers)
             {
                 return Err(End::refused(StopReason::MissingFile, message));
@@ -127,7 +131,7 @@ impl Recovery<'_> {
                 Some(Loss::Refused(message)) => message.trim_start_matches("PANIC: ").to_owned(),
                 _ => continue,
             };
-            if (major >= Major::V15 || *name != COMMIT_TS) && !self.start.directory.join(name).is_dir() {
+            if (major >= Major::V15 || *name != COMMIT_TS) && !self.has_directory(name) {
                 return Err(End::new(Outcome::Failed, StopReason::MissingFile, message));
             }
         }

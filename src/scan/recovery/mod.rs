@@ -75,6 +75,8 @@ pub struct Start {
     pub directory: DataDirectory,
     /// Where pg_wal's files are looked for, the first that has one: those that will be copied into it, then itself.
     pub pg_wal: Vec<PathBuf>,
+    /// Directories that are missing and will have been made, below PGDATA.
+    pub made: Vec<&'static str>,
     /// Archives in the order in which restore_command tries them.
     pub archives: Vec<PathBuf>,
     /// Is there a restore_command?
