@@ -3,7 +3,7 @@
 use crate::pg::Lsn;
 use crate::pg::time::push_rfc3339_micros;
 use crate::report::{Cell, Fact, Section};
-use crate::scan::recovery::{Outcome, Prediction};
+use crate::scan::recovery::{Outcome, Prediction, StopReason};
 
 /// The object `prediction`.
 pub(super) fn section(prediction: &Prediction) -> Section {
@@ -73,7 +73,11 @@ pub(super) fn sentence(prediction: &Prediction) -> String {
     if let Some(end) = prediction.end_of_recovery.filter(|_| prediction.outcome.is_up()) {
         text += &format!(" at {}", prediction.major.map_or_else(|| end.to_string(), |major| end.text(major)));
     }
-    if let Some(message) = &prediction.message {
+    // Zeros behind the last record are how WAL ends.
+    let is_end = prediction.outcome.is_up() && prediction.stop_reason == Some(StopReason::ZeroLengthRecord);
+    if is_end {
+        text += ", where the WAL ends";
+    } else if let Some(message) = &prediction.message {
         text += &format!(": {message}");
     }
     text

@@ -130,18 +130,18 @@ impl Recovery<'_> {
         let checkpoint_at = label.map_or(control.check_point, |label| label.checkpoint);
 
         let found = self.read_one(pages, checkpoint_at)?;
+        // A standby goes on looking for a record that is not there, but not for another one.
+        if found.is_none() && self.start.standby_signal && in_archive && is_record_position(checkpoint_at) {
+            return Err(End {
+                outcome: Outcome::WaitsAsStandby,
+                reason: StopReason::WalMissing,
+                message: None,
+            });
+        }
         let Some((checkpoint, was_shutdown, checkpoint_end)) = found
             .and_then(|one| Some((one.checkpoint?, one.end?)))
             .map(|((shutdown, body), end)| (*body, shutdown, end))
         else {
-            // A standby goes on looking for it.
-            if self.start.standby_signal && in_archive {
-                return Err(End {
-                    outcome: Outcome::WaitsAsStandby,
-                    reason: StopReason::WalMissing,
-                    message: None,
-                });
-            }
             let at = if major >= Major::V17 {
                 format!(" at {}", checkpoint_at.text(major))
             } else {

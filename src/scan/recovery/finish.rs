@@ -22,7 +22,6 @@ const LATE_DIRECTORIES: &[&str] =
 
 /// Directories that are opened before the first record is replayed.
 const EARLY_DIRECTORIES: &[&str] = &[
-    "pg_notify",
     "pg_replslot",
     "pg_twophase",
     "pg_xact",
@@ -58,7 +57,8 @@ impl Recovery<'_> {
         let control = &self.control;
         let timeline = control.min_recovery_point_timeline.max(control.check_point_copy.this_timeline);
         self.check_settings()?;
-        self.check_directories(&["pg_wal"], false)?;
+        // The postmaster empties the first before it starts anything.
+        self.check_directories(&["pg_notify", "pg_wal"], false)?;
         self.target_timeline = self.choose_timeline(timeline)?;
 
         let this = &*self;
@@ -175,6 +175,8 @@ impl Recovery<'_> {
             }
             let (reason, message) = match replay.stop.take() {
                 Some(Stop::Target(message)) => {
+                    // What was met while reading ahead does not count any more.
+                    pages.forget_fault();
                     return Ok(Ended {
                         reason: StopReason::TargetReached,
                         message: Some(message),
@@ -284,9 +286,12 @@ impl Recovery<'_> {
         prediction.new_timeline = newest.0.checked_add(1).map(TimelineId);
         // The new timeline's history begins with that of the target.
         self.files.restore(&self.target_timeline.history_file_name(), u64::MAX);
-        // Prepared transactions are taken over: from 19 on by way of the new timeline.
-        let by = if self.kind.major >= Major::V19 { prediction.new_timeline } else { None };
-        replay.read_prepared(by.unwrap_or(replay.timeline))?;
+        // Prepared transactions are taken over: 15 reads them by way of the old timeline, later ones of the new one.
+        match prediction.new_timeline {
+            Some(new) if self.kind.major >= Major::V16 => replay.read_prepared_before(new, end_of_log)?,
+            _ if self.kind.major == Major::V15 => replay.read_prepared(replay.timeline)?,
+            _ => {}
+        }
         self.check_late_directories()?;
         prediction.outcome = Outcome::Promoted;
         Ok(())

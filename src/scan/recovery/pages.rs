@@ -100,6 +100,10 @@ impl<'f, 's> ServerPages<'f, 's> {
         self.first_page.take().unwrap_or(fault)
     }
 
+    pub(super) fn forget_fault(&mut self) {
+        self.first_page = None;
+    }
+
     pub(super) fn has_fault_of_first_page(&self) -> bool {
         self.first_page.is_some()
     }

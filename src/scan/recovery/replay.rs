@@ -271,21 +271,37 @@ impl Replay<'_> {
     }
 
     /// `XlogReadTwoPhaseData` for every transaction that was prepared here: its record is read once more, from pg_wal,
-    /// where the file of *this* timeline has to be. Up to 18 it may have been read from the file of a younger one.
+    /// where the file of *this* timeline has to be. Replay may have read it from the file of a younger one.
     pub(super) fn read_prepared(&self, timeline: TimelineId) -> Result<(), End> {
-        let size = self.kind.size;
         for lsn in self.prepared.values() {
             let history = history::read(self.files, timeline)?;
-            let segno = size.segno(*lsn);
-            let last_byte = Lsn(size.start(segno + 1).0 - 1);
-            let owner = history.at(last_byte).unwrap_or(timeline);
-            let name = WalFileName::new(owner, segno, size).to_string();
-            if self.major < Major::V19 && self.files.path_in_pg_wal(&name).is_none() {
-                let message = format!("requested WAL segment {name} has already been removed");
-                return Err(End::new(Outcome::Failed, StopReason::PreparedWalMissing, message));
+            self.find_prepared(*lsn, &history)?;
+        }
+        Ok(())
+    }
+
+    /// The same by way of a timeline that begins at `end`, whose history is that of the target with one line more.
+    pub(super) fn read_prepared_before(&self, new: TimelineId, end: Lsn) -> Result<(), End> {
+        for lsn in self.prepared.values() {
+            self.files.restore(&new.history_file_name(), u64::MAX);
+            // The segment in which it begins was just made.
+            if self.kind.size.segno(*lsn) < self.kind.size.segno(end) {
+                self.find_prepared(*lsn, &self.expected)?;
             }
         }
         Ok(())
+    }
+
+    fn find_prepared(&self, lsn: Lsn, history: &Expected) -> Result<(), End> {
+        let size = self.kind.size;
+        let segno = size.segno(lsn);
+        let owner = history.at(Lsn(size.start(segno + 1).0 - 1)).unwrap_or(self.timeline);
+        let name = WalFileName::new(owner, segno, size).to_string();
+        if self.files.path_in_pg_wal(&name).is_some() {
+            return Ok(());
+        }
+        let message = format!("requested WAL segment {name} has already been removed");
+        Err(End::new(Outcome::Failed, StopReason::PreparedWalMissing, message))
     }
 
     /// `checkTimeLineSwitch`.
