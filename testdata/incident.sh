@@ -42,7 +42,8 @@ work 10
 work 20; switch
 work 30; switch
 if [ "$name" = accident ]; then
-    sql "DROP TABLE orders; CREATE TABLE orders (id serial, what text)"
+    sql "DROP TABLE orders"
+    sql "CREATE TABLE orders (id serial, what text)"
 fi
 work 15; switch
 work 5; switch
