@@ -96,6 +96,16 @@ impl<'s> Files<'s> {
         content.map(|(_, content)| content)
     }
 
+    /// A segment that is too short may still grow: a standby does not take it yet.
+    pub(super) fn put_back(&self, name: &str) {
+        self.restored.borrow_mut().remove(name);
+    }
+
+    /// Did the restore command bring this file?
+    pub(super) fn is_restored(&self, name: &str) -> bool {
+        self.restored.borrow().contains_key(name)
+    }
+
     /// A file of pg_wal.
     pub(super) fn in_pg_wal(&self, name: &str) -> Option<Content> {
         let path = self.path_in_pg_wal(name)?;

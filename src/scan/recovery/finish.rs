@@ -63,6 +63,7 @@ impl Recovery<'_> {
 
         let this = &*self;
         let mut pages = ServerPages::new(this.kind, &this.files, &this.shared, this.target_timeline);
+        pages.is_standby = this.start.standby_signal;
         let begin = this.init(&mut pages)?;
         this.check_directories(EARLY_DIRECTORIES, begin.needs_recovery)?;
         if !begin.needs_recovery {
@@ -128,7 +129,11 @@ impl Recovery<'_> {
                 Some(Loss::Refused(_)) if *name == COMMIT_TS => {
                     format!("could not open file \"{name}\": {NOT_THERE}")
                 }
-                Some(Loss::Refused(message)) => message.trim_start_matches("PANIC: ").to_owned(),
+                Some(Loss::Refused(message)) => {
+                    let reason =
+                        if message.ends_with('"') { format!(": {NOT_THERE}") } else { String::new() };
+                    format!("{}{reason}", message.trim_start_matches("PANIC: "))
+                }
                 _ => continue,
             };
             if (major >= Major::V15 || *name != COMMIT_TS) && !self.has_directory(name) {

@@ -56,7 +56,11 @@ pub(super) fn read(files: &Files, target: TimelineId) -> Result<Expected, End> {
                 format!("syntax error in history file: {}", bad.text)
             }
             LineFault::NotIncreasing => format!("invalid data in history file: {}", bad.text),
-            LineFault::NotBelowChild => "invalid data in history file".to_owned(),
+            LineFault::NotBelowChild => {
+                let name = target.history_file_name();
+                let file = if files.is_restored(&name) { "RECOVERYHISTORY" } else { &name };
+                format!("invalid data in history file \"pg_wal/{file}\"")
+            }
         };
         return Err(End::new(Outcome::RefusedToStart, StopReason::BadHistoryFile, message));
     }

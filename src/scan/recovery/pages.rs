@@ -57,6 +57,8 @@ pub(super) struct ServerPages<'f, 's> {
     target: TimelineId,
     /// `expectedTLEs`; none before a segment was found.
     pub(super) expected: Option<Expected>,
+    /// `StandbyMode`, as long as the archive may be asked.
+    pub(super) is_standby: bool,
     /// `InArchiveRecovery`: the archive may be asked.
     pub(super) in_archive: bool,
     open: Option<Open>,
@@ -81,6 +83,7 @@ impl<'f, 's> ServerPages<'f, 's> {
             shared,
             target,
             expected: None,
+            is_standby: false,
             in_archive: false,
             open: None,
             seen: None,
@@ -127,6 +130,13 @@ impl<'f, 's> ServerPages<'f, 's> {
             }
             let name = WalFileName::new(entry.timeline, segno, size).to_string();
             let restored = if self.in_archive { self.files.restore(&name, size.bytes() + 1) } else { None };
+            let too_short = restored.as_ref().is_some_and(|content| content.length() < size.bytes());
+            let restored = if too_short && self.is_standby {
+                self.files.put_back(&name);
+                None
+            } else {
+                restored
+            };
             if let Some(content) = &restored
                 && content.length() != size.bytes()
             {
