@@ -226,6 +226,64 @@ fn mutate_block(file: &Path, block: usize, random: &mut Random) {
     fs::write(file, bytes).unwrap();
 }
 
+/// Starts that are played: labels, histories, WAL and pg_control of all kinds.
+#[test]
+fn mutated_starts() {
+    let mut random = Random(0x57A7);
+    for major in [10, 13, 15, 17, 19] {
+        let scratch = cluster(major);
+        let data = scratch.path().join("cluster");
+        let archive = scratch.path().join("archive");
+        fs::create_dir(&archive).unwrap();
+        for file in files_below(&data.join("pg_wal")) {
+            fs::copy(&file, archive.join(file.file_name().unwrap())).unwrap();
+        }
+        let wal = files_below(&archive);
+        let lsns = [
+            "0/0",
+            "0/28",
+            "FFFFFFFF/FFFFFFE8",
+            "FFFFFFFF/FFFFE030",
+            "0/1000028",
+            "0/2000028",
+            "7FFFFFFF/28",
+        ];
+        for round in 0..10 {
+            let mut lsn = || lsns[random.below(lsns.len())];
+            let label = format!(
+                "START WAL LOCATION: {} (file 000000010000000000000001)\nCHECKPOINT LOCATION: {}\n\
+                 BACKUP METHOD: streamed\nBACKUP FROM: primary\n",
+                lsn(),
+                lsn()
+            );
+            let history = format!("1\t{}\tx\n\n2\t{}\ty\n4294967294\t{}\tz\n", lsn(), lsn(), lsn());
+            fs::write(archive.join("FFFFFFFF.history"), &history).unwrap();
+            fs::write(archive.join("00000002.history"), history.split("4294967294").next().unwrap()).unwrap();
+            if random.below(3) > 0 {
+                fs::write(data.join("backup_label"), &label).unwrap();
+                mutate_file(&data.join("backup_label"), &mut random);
+            } else {
+                let _ = fs::remove_file(data.join("backup_label"));
+            }
+            for _ in 0..2 {
+                mutate_file(&wal[random.below(wal.len())], &mut random);
+            }
+            let what = format!("start of {major} round {round}");
+            for more in [
+                &["--format", "json"][..],
+                &["--archive", "archive"],
+                &["--archive", "archive", "--target-timeline", "4294967295", "--target-xid", "1"],
+                &["--archive", "archive", "--target-timeline", "2", "--target-lsn", "FFFFFFFF/FFFFFFFF"],
+                &["--archive", "archive", "--copy-wal-from", "cluster", "--target-immediate"],
+            ] {
+                let mut arguments = vec!["plan", "--pgdata", "cluster"];
+                arguments.extend(more);
+                survives(scratch.path(), &arguments, &what);
+            }
+        }
+    }
+}
+
 /// The small files around the data.
 #[test]
 fn mutated_metadata() {

@@ -73,9 +73,9 @@ pub(super) fn read_control(
     Ok((control, kind))
 }
 
-/// `XRecOffIsValid`.
+/// `XRecOffIsValid`. A record so near the end of all numbers that its own end has none is no record either.
 fn is_record_position(lsn: Lsn) -> bool {
-    lsn.0 % 8192 >= SIZE_OF_XLOG_SHORT_PHD
+    lsn.0 % 8192 >= SIZE_OF_XLOG_SHORT_PHD && lsn.0 < u64::MAX - (4 << 30)
 }
 
 /// Where replay begins and what it has to come to.
