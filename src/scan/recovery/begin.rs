@@ -83,6 +83,8 @@ pub(super) struct Beginning {
     pub(super) label: Option<BackupLabel>,
     pub(super) checkpoint_at: Lsn,
     pub(super) checkpoint_end: Lsn,
+    /// The record that was read last, and its end.
+    pub(super) position: (Lsn, Lsn),
     pub(super) checkpoint: CheckPoint,
     pub(super) was_shutdown: bool,
     pub(super) in_archive: bool,
@@ -151,8 +153,11 @@ impl Recovery<'_> {
             let message = format!("could not locate {which} checkpoint record{at}");
             return Err(End::refused(StopReason::NoCheckpointRecord, message));
         };
-        if checkpoint.redo < checkpoint_at {
-            self.check_redo(pages, label.is_some(), checkpoint.redo, checkpoint_at)?;
+        let mut position = (checkpoint_at, checkpoint_end);
+        if checkpoint.redo < checkpoint_at
+            && let Some(end) = self.check_redo(pages, label.is_some(), checkpoint.redo, checkpoint_at)?
+        {
+            position = (checkpoint.redo, end);
         }
         self.check_history(pages, label, checkpoint_at, &checkpoint)?;
         if checkpoint.redo > checkpoint_at {
@@ -180,6 +185,7 @@ impl Recovery<'_> {
             label,
             checkpoint_at,
             checkpoint_end,
+            position,
             checkpoint,
             was_shutdown,
             in_archive,
@@ -236,11 +242,14 @@ impl Recovery<'_> {
         has_label: bool,
         redo: Lsn,
         checkpoint_at: Lsn,
-    ) -> Result<(), End> {
+    ) -> Result<Option<Lsn>, End> {
         let major = self.kind.major;
         // Late minors of 14 and later look without a label, too.
-        if !has_label && major < Major::V14 || self.read_one(pages, redo)?.is_some() {
-            return Ok(());
+        if !has_label && major < Major::V14 {
+            return Ok(None);
+        }
+        if let Some(one) = self.read_one(pages, redo)? {
+            return Ok(one.end);
         }
         let place = |redo: String, checkpoint: String| {
             format!("could not find redo location {redo} referenced by checkpoint record at {checkpoint}")
@@ -321,7 +330,7 @@ impl Recovery<'_> {
             },
             first: None,
             last: None,
-            replayed_to: if redo < begin.checkpoint_at { redo } else { begin.checkpoint_end },
+            replayed_to: if redo < begin.checkpoint_at { redo } else { begin.position.1 },
             min_recovery_point: point,
             min_recovery_point_timeline: point_timeline,
             backup_start_point: if from_label { begin.checkpoint.redo } else { control.backup_start_point },

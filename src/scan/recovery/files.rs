@@ -21,6 +21,9 @@ use crate::source::file::DataFile;
 /// Largest history file that is read.
 const MAX_HISTORY: u64 = 1 << 20;
 
+/// A file that unpacks to so much more than is wanted is a bomb.
+const MAX_SURPLUS: u64 = 8 << 30;
+
 /// What a damaged compressed file gives.
 const NOT_GZIP: &[ErrorKind] = &[ErrorKind::InvalidData, ErrorKind::UnexpectedEof, ErrorKind::InvalidInput];
 
@@ -38,15 +41,15 @@ pub struct Request {
 pub(super) enum Content {
     /// As it lies, to be read at positions.
     File(DataFile),
-    /// What was in a compressed one.
-    Bytes(Vec<u8>),
+    /// What was in a compressed one, as far as it is wanted, and how long it is.
+    Bytes(Vec<u8>, u64),
 }
 
 impl Content {
     pub(super) fn length(&self) -> u64 {
         match self {
             Content::File(file) => file.length(),
-            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Bytes(_, length) => *length,
         }
     }
 }
@@ -135,7 +138,7 @@ impl<'s> Files<'s> {
     pub(super) fn history(&self, name: &str) -> Option<Vec<u8>> {
         let content = self.restore(name, MAX_HISTORY).or_else(|| self.in_pg_wal(name))?;
         Some(match content {
-            Content::Bytes(bytes) => bytes,
+            Content::Bytes(bytes, _) => bytes,
             Content::File(file) => {
                 let mut bytes = Vec::new();
                 // Read as far as it goes: a server sees no more of it either.
@@ -157,13 +160,17 @@ impl<'s> Files<'s> {
 
     /// Decompresses as gzip does: into memory, as the size counts and a segment has at most 1 GB.
     fn unpack(&self, path: &Path, most: u64) -> Option<Content> {
-        let read = || -> io::Result<Vec<u8>> {
+        // Read to its end: only there a damaged stream shows itself.
+        let read = || -> io::Result<(Vec<u8>, u64)> {
             let mut bytes = Vec::new();
-            Unpacked::new(File::open(path)?)?.take(most).read_to_end(&mut bytes)?;
-            Ok(bytes)
+            let mut unpacked = Unpacked::new(File::open(path)?)?;
+            unpacked.by_ref().take(most).read_to_end(&mut bytes)?;
+            let rest = io::copy(&mut unpacked.take(MAX_SURPLUS), &mut io::sink())?;
+            let length = bytes.len() as u64 + rest;
+            Ok((bytes, length))
         };
         match read() {
-            Ok(bytes) => Some(Content::Bytes(bytes)),
+            Ok((bytes, length)) => Some(Content::Bytes(bytes, length)),
             // A command that fails is no error of ours: it is part of what will happen.
             Err(error) if NOT_GZIP.contains(&error.kind()) => None,
             Err(error) => {

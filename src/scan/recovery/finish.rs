@@ -156,7 +156,7 @@ impl Recovery<'_> {
             self.shared.random.set(true);
             (redo, None)
         } else {
-            (skip_page_header(&self.kind, begin.checkpoint_end), Some(begin.checkpoint_at))
+            (skip_page_header(&self.kind, begin.position.1), Some(begin.position.0))
         };
         if let Some(lookahead) = &mut replay.lookahead {
             lookahead.begin = prev.is_none().then_some(at);

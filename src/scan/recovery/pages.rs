@@ -188,7 +188,7 @@ impl<'f, 's> ServerPages<'f, 's> {
         let open = self.open.as_ref()?;
         let offset = self.kind.size.offset(address);
         let (bytes, at) = match &open.content {
-            Content::Bytes(bytes) => (bytes, offset),
+            Content::Bytes(bytes, _) => (bytes, offset),
             Content::File(_) => (&open.chunk.1, offset.checked_sub(open.chunk.0)?),
         };
         let at = usize::try_from(at).ok()?.min(bytes.len());
