@@ -22,7 +22,7 @@ use crate::source::file::DataFile;
 const MAX_HISTORY: u64 = 1 << 20;
 
 /// A file that unpacks to so much more than is wanted is a bomb.
-const MAX_SURPLUS: u64 = 8 << 30;
+const MAX_SURPLUS: u64 = 1 << 30;
 
 /// What a damaged compressed file gives.
 const NOT_GZIP: &[ErrorKind] = &[ErrorKind::InvalidData, ErrorKind::UnexpectedEof, ErrorKind::InvalidInput];
