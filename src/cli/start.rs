@@ -123,9 +123,7 @@ impl StartArguments {
                 _ => Action::Pause,
             },
             hot_standby: settings.is_on("hot_standby", true),
-            reads_ahead: major >= Major::V15
-                && !matches!(settings.value("recovery_prefetch"), "off" | "false" | "no" | "0")
-                && settings.value("maintenance_io_concurrency") != "0",
+            reads_ahead: reads_ahead(settings, major),
             zone: match settings.value("timezone") {
                 "" => local_zone(),
                 name => jiff::tz::TimeZone::get(name).unwrap_or_else(|_| local_zone()),
@@ -184,6 +182,17 @@ impl StartArguments {
             ))),
         }
     }
+}
+
+/// `maintenance_io_concurrency`, if records are read ahead.
+fn reads_ahead(settings: &Settings, major: Major) -> Option<usize> {
+    let off = boolean(settings.value("recovery_prefetch")) == Some(false);
+    let default = if major >= Major::V18 { 16 } else { 10 };
+    let depth = match settings.value("maintenance_io_concurrency") {
+        "" => default,
+        value => value.parse().unwrap_or(default),
+    };
+    (major >= Major::V15 && !off && depth > 0).then_some(depth)
 }
 
 /// The directory of a restore_command that only copies: `cp /archive/%f %p`, quoted or not.

@@ -41,7 +41,12 @@ pub(super) fn read_control(
     let detected = &scan.detected;
     let size = detected.layout.size();
     if scan.length < size as u64 {
-        let message = format!("could not read file \"global/pg_control\": read {} of {size}", scan.length);
+        let message = match major {
+            Some(Major::V10 | Major::V11) => {
+                format!("could not read from control file: read {} bytes, expected {size}", scan.length)
+            }
+            _ => format!("could not read file \"global/pg_control\": read {} of {size}", scan.length),
+        };
         return Err(End::refused(StopReason::BadControlFile, message));
     }
     if !detected.crc_is_right() {
@@ -174,13 +179,6 @@ impl Recovery<'_> {
             || checkpoint.redo < checkpoint_at
             || state != Some(DbState::ShutDown)
             || self.archive_requested;
-        if let Some(label) = label
-            && label.from_standby
-            && !matches!(state, Some(DbState::InArchiveRecovery | DbState::ShutDownInRecovery))
-        {
-            let message = "backup_label contains data inconsistent with control file";
-            return Err(End::refused(StopReason::LabelVsControl, message));
-        }
         Ok(Beginning {
             label,
             checkpoint_at,
@@ -301,6 +299,17 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// A backup of a standby has the pg_control of one.
+    pub(super) fn check_label(&self, begin: &Beginning) -> Result<(), End> {
+        let recovering =
+            matches!(self.control.db_state(), Some(DbState::InArchiveRecovery | DbState::ShutDownInRecovery));
+        if begin.label.is_some_and(|label| label.from_standby) && !recovering {
+            let message = "backup_label contains data inconsistent with control file";
+            return Err(End::refused(StopReason::LabelVsControl, message));
+        }
+        Ok(())
+    }
+
     /// What replay begins with.
     pub(super) fn replay<'r>(&'r self, begin: &Beginning, expected: Expected) -> Replay<'r> {
         let (control, start) = (&self.control, self.start);
@@ -348,8 +357,9 @@ impl Recovery<'_> {
             prepared: Default::default(),
             stop: None,
             begins_with_redo: self.kind.major >= Major::V17 && redo < begin.checkpoint_at,
-            lookahead: start.reads_ahead.then(|| {
-                Lookahead::new(self.kind.major, &start.directory, control.blcksz, control.relseg_size)
+            lookahead: start.reads_ahead.map(|depth| {
+                let geometry = (control.blcksz, control.relseg_size);
+                Lookahead::new(self.kind.major, &start.directory, geometry, depth)
             }),
         }
     }

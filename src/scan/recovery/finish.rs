@@ -14,23 +14,22 @@ use crate::scan::wal_walk::{Item, Visitor, WalFault, Walk, skip_page_header};
 const FAR: Lsn = Lsn(u64::MAX);
 
 const COMMIT_TS: &str = "pg_commit_ts";
+const OFFSETS: &str = "pg_multixact/offsets";
 const NOT_THERE: &str = "No such file or directory";
 
 /// Directories that the checkpoint at the end of recovery needs.
-const LATE_DIRECTORIES: &[&str] =
-    &["pg_logical/snapshots", "pg_logical/mappings", "pg_subtrans", COMMIT_TS, "pg_multixact/members"];
+const LATE_DIRECTORIES: &[&str] = &[
+    "pg_logical/snapshots",
+    "pg_logical/mappings",
+    "pg_subtrans",
+    COMMIT_TS,
+    OFFSETS,
+    "pg_multixact/members",
+];
 
 /// Directories that are opened before the first record is replayed.
-const EARLY_DIRECTORIES: &[&str] = &[
-    "pg_replslot",
-    "pg_twophase",
-    "pg_xact",
-    "pg_multixact/offsets",
-    COMMIT_TS,
-    "pg_tblspc",
-    "pg_stat",
-    "pg_stat_tmp",
-];
+const EARLY_DIRECTORIES: &[&str] =
+    &["pg_replslot", "pg_twophase", "pg_xact", COMMIT_TS, "pg_tblspc", "pg_stat", "pg_stat_tmp"];
 
 /// Takes the end of one record.
 struct EndOf(Option<Lsn>);
@@ -67,12 +66,23 @@ impl Recovery<'_> {
         let begin = this.init(&mut pages)?;
         this.check_directories(EARLY_DIRECTORIES, begin.needs_recovery)?;
         if !begin.needs_recovery {
+            this.check_directories(&[OFFSETS], false)?;
+        }
+        if !begin.needs_recovery {
             prediction.outcome = Outcome::Started;
             prediction.end_of_recovery = Some(begin.checkpoint_end);
             prediction.end_timeline = Some(begin.checkpoint.this_timeline);
             return Ok(());
         }
+        // Up to 14 the histories come first.
+        let label_first = this.kind.major >= Major::V15;
+        if label_first {
+            this.check_label(&begin)?;
+        }
         this.restore_histories(begin.checkpoint.this_timeline);
+        if !label_first {
+            this.check_label(&begin)?;
+        }
         let mut replay = this.replay(&begin, pages.expected.clone().unwrap_or_default());
         replay.check_wal_level(this.control.wal_level)?;
         let ended = this.replay_all(&begin, &mut pages, &mut replay);
@@ -103,10 +113,9 @@ impl Recovery<'_> {
     fn check_directories(&self, names: &[&str], recovers: bool) -> Result<(), End> {
         for name in names {
             let Some(row) = RequiredDirectory::find(name) else { continue };
-            // Without timestamps the directory is only listed; from 15 on by the first checkpoint.
-            let unused = *name == COMMIT_TS && self.control.track_commit_timestamp == 0;
-            if unused && !self.has_directory(name) {
-                if self.kind.major >= Major::V15 {
+            // Without timestamps the directory is only listed, behind the checkpoint that ends a recovery.
+            if *name == COMMIT_TS && self.control.track_commit_timestamp == 0 && !self.has_directory(name) {
+                if recovers {
                     continue;
                 }
                 let message = format!("could not open directory \"{name}\": {NOT_THERE}");
@@ -136,7 +145,7 @@ impl Recovery<'_> {
                 }
                 _ => continue,
             };
-            if (major >= Major::V15 || *name != COMMIT_TS) && !self.has_directory(name) {
+            if !self.has_directory(name) {
                 return Err(End::new(Outcome::Failed, StopReason::MissingFile, message));
             }
         }

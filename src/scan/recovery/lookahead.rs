@@ -3,7 +3,7 @@
 //! ```text
 //! replayed │ queue: decoded, not replayed │ next record to read
 //! ─────────┼──────────────────────────────┼────────────────────
-//!          └ at most 40 blocks, 10 of them to be read from disk
+//!          └ at most 40 blocks, 10 of them to be read from disk (18+: 64, 16)
 //! ```
 //!
 //! A recovery that stops at a target has so often asked for a segment that it does not need; and a segment that is not
@@ -12,7 +12,7 @@
 //! the sizes of the relations' files.
 //!
 //! Source: access/transam/xlogprefetcher.c (`LsnReadQueue`, `XLogPrefetcherNextBlock`), with
-//! `maintenance_io_concurrency` as it is by default.
+//! `maintenance_io_concurrency`: 10 by default, 16 from 18 on.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -21,10 +21,8 @@ use crate::pg::relation::{RelFileLocator, push_relpath};
 use crate::pg::{BlockNumber, Lsn, Major};
 use crate::source::pgdata::DataDirectory;
 
-/// `maintenance_io_concurrency`.
-const MAX_INFLIGHT: usize = 10;
-/// `XLOGPREFETCHER_DISTANCE_MULTIPLIER` times that.
-const MAX_DISTANCE: usize = 40;
+/// `XLOGPREFETCHER_DISTANCE_MULTIPLIER`.
+const DISTANCE_MULTIPLIER: usize = 4;
 /// `XLOGPREFETCHER_SEQ_WINDOW_SIZE`.
 const SEQ_WINDOW_SIZE: usize = 4;
 /// Blocks that `shared_buffers` holds by default.
@@ -38,6 +36,8 @@ pub(super) struct Lookahead {
     directory: DataDirectory,
     /// Size of a page, and pages of a file.
     geometry: (u64, u64),
+    /// `maintenance_io_concurrency`.
+    max_inflight: usize,
     pub(super) queue: VecDeque<Step>,
     /// `streaming_read`: position of the record and whether a read was begun, of each block looked at.
     looked_at: VecDeque<(Lsn, bool)>,
@@ -69,13 +69,14 @@ impl Lookahead {
     pub(super) fn new(
         major: Major,
         directory: &DataDirectory,
-        page_size: u32,
-        segment_pages: u32,
+        geometry: (u32, u32),
+        max_inflight: usize,
     ) -> Lookahead {
         Lookahead {
             major,
             directory: directory.clone(),
-            geometry: (u64::from(page_size).max(1), u64::from(segment_pages).max(1)),
+            geometry: (u64::from(geometry.0).max(1), u64::from(geometry.1).max(1)),
+            max_inflight,
             queue: VecDeque::new(),
             looked_at: VecDeque::new(),
             inflight: 0,
@@ -100,7 +101,8 @@ impl Lookahead {
 
     /// `lrq_prefetch` up to the point where it wants another record.
     pub(super) fn go_on(&mut self, replaying: Lsn) -> bool {
-        while self.inflight < MAX_INFLIGHT && self.looked_at.len() < MAX_DISTANCE {
+        let max_distance = self.max_inflight.saturating_mul(DISTANCE_MULTIPLIER);
+        while self.inflight < self.max_inflight && self.looked_at.len() < max_distance {
             let Some(index) = self.next_block else {
                 return self.queue.is_empty() || replaying > self.no_readahead_until;
             };

@@ -95,8 +95,8 @@ pub struct Start {
     pub action: Action,
     /// `hot_standby`.
     pub hot_standby: bool,
-    /// 15+: `recovery_prefetch`.
-    pub reads_ahead: bool,
+    /// 15+, with `recovery_prefetch`: `maintenance_io_concurrency`.
+    pub reads_ahead: Option<usize>,
     /// `timezone`, for the times in messages.
     pub zone: TimeZone,
 }
