@@ -96,6 +96,9 @@ pub(super) struct Beginning {
     pub(super) needs_recovery: bool,
 }
 
+/// Why a record cannot be read, and what the server says of it.
+type Fault = (StopReason, Option<String>);
+
 /// Takes one record.
 #[derive(Default)]
 struct One {
@@ -138,14 +141,16 @@ impl Recovery<'_> {
 
         let found = self.read_one(pages, checkpoint_at)?;
         // A standby goes on looking for a record that is not there, but not for another one.
-        if found.is_none() && self.start.standby_signal && in_archive && is_record_position(checkpoint_at) {
-            return Err(End {
-                outcome: Outcome::WaitsAsStandby,
-                reason: StopReason::WalMissing,
-                message: None,
-            });
+        if let Err((reason, message)) = &found
+            && self.start.standby_signal
+            && in_archive
+            && is_record_position(checkpoint_at)
+        {
+            let (reason, message) = (*reason, message.clone());
+            return Err(End { outcome: Outcome::WaitsAsStandby, reason, message });
         }
         let Some((checkpoint, was_shutdown, checkpoint_end)) = found
+            .ok()
             .and_then(|one| Some((one.checkpoint?, one.end?)))
             .map(|((shutdown, body), end)| (*body, shutdown, end))
         else {
@@ -212,25 +217,28 @@ impl Recovery<'_> {
         })
     }
 
-    /// Reads the record at `at` for itself; none if there is no valid one.
-    fn read_one(&self, pages: &mut ServerPages, at: Lsn) -> Result<Option<One>, End> {
+    /// Reads the record at `at` for itself, or says why there is no valid one.
+    fn read_one(&self, pages: &mut ServerPages, at: Lsn) -> Result<Result<One, Fault>, End> {
         if !is_record_position(at) {
-            return Ok(None);
+            return Ok(Err((StopReason::BadRecordOffset, None)));
         }
         self.shared.random.set(true);
         let mut one = One::default();
-        Walk::new(self.kind, pages, Lsn(u64::MAX), Lsn(u64::MAX)).run(at, None, false, &mut one);
+        let walked = Walk::new(self.kind, pages, Lsn(u64::MAX), Lsn(u64::MAX)).run(at, None, false, &mut one);
         if let Some(end) = pages.halt.take() {
             return Err(end);
         }
-        let foreign = self.shared.foreign.get().is_some();
-        if one.end.is_none() || foreign {
-            pages.fault_behind(WalFault::NoPage { page: at });
-            pages.close();
-            return Ok(None);
+        let foreign = self.shared.foreign.take();
+        if one.end.is_some() && foreign.is_none() {
+            self.shared.random.set(false);
+            return Ok(Ok(one));
         }
-        self.shared.random.set(false);
-        Ok(Some(one))
+        let fault = pages.fault_behind(walked.fault.unwrap_or(WalFault::NoPage { page: at }));
+        pages.close();
+        Ok(Err(match foreign {
+            Some((page, timeline)) => (StopReason::UnexpectedPageTli, Some(self.foreign(page, timeline))),
+            None => (StopReason::of(&fault), self.say(&fault)),
+        }))
     }
 
     /// The record from which replay begins must be there too.
@@ -246,7 +254,7 @@ impl Recovery<'_> {
         if !has_label && major < Major::V14 {
             return Ok(None);
         }
-        if let Some(one) = self.read_one(pages, redo)? {
+        if let Ok(one) = self.read_one(pages, redo)? {
             return Ok(one.end);
         }
         let place = |redo: String, checkpoint: String| {

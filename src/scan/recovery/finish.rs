@@ -226,13 +226,13 @@ impl Recovery<'_> {
         }
     }
 
-    fn say(&self, fault: &WalFault) -> Option<String> {
+    pub(super) fn say(&self, fault: &WalFault) -> Option<String> {
         let silent = matches!(fault, WalFault::NoPage { .. })
             || self.kind.major < Major::V13 && fault.is_of_page_header();
         (!silent).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
     }
 
-    fn foreign(&self, page: Lsn, timeline: TimelineId) -> String {
+    pub(super) fn foreign(&self, page: Lsn, timeline: TimelineId) -> String {
         let kind = &self.kind;
         let name = WalFileName::new(self.shared.file_timeline.get(), kind.size.segno(page), kind.size);
         let offset = kind.size.offset(page);
