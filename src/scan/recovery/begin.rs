@@ -137,9 +137,23 @@ impl Recovery<'_> {
                     || control.backup_end_point.is_valid()
                     || state == Some(DbState::ShutDown));
         pages.in_archive = in_archive;
-        let checkpoint_at = label.map_or(control.check_point, |label| label.checkpoint);
+        let mut checkpoint_at = label.map_or(control.check_point, |label| label.checkpoint);
 
-        let found = self.read_one(pages, checkpoint_at)?;
+        let mut found = self.read_one(pages, checkpoint_at)?;
+        let no_checkpoint =
+            |found: &Result<One, Fault>| !found.as_ref().is_ok_and(|one| one.checkpoint.is_some());
+        // 10 still knows the checkpoint before.
+        let mut is_secondary = false;
+        if label.is_none()
+            && !self.start.standby_signal
+            && no_checkpoint(&found)
+            && let Some(previous) = control.prev_check_point
+        {
+            let second = self.read_one(pages, previous)?;
+            if !no_checkpoint(&second) {
+                (checkpoint_at, found, is_secondary) = (previous, second, true);
+            }
+        }
         // A standby goes on looking for a record that is not there, but not for another one.
         if let Err((reason, message)) = &found
             && self.start.standby_signal
@@ -181,6 +195,7 @@ impl Recovery<'_> {
             return Err(End::refused(StopReason::NoCheckpointRecord, message));
         }
         let needs_recovery = label.is_some()
+            || is_secondary
             || checkpoint.redo < checkpoint_at
             || state != Some(DbState::ShutDown)
             || self.archive_requested;
