@@ -64,11 +64,10 @@ impl Recovery<'_> {
         let mut pages = ServerPages::new(this.kind, &this.files, &this.shared, this.target_timeline);
         pages.is_standby = this.start.standby_signal;
         let begin = this.init(&mut pages)?;
-        this.check_directories(EARLY_DIRECTORIES, begin.needs_recovery)?;
+        this.check_directories(&["pg_replslot"], begin.needs_recovery)?;
         if !begin.needs_recovery {
+            this.check_directories(EARLY_DIRECTORIES, false)?;
             this.check_directories(&[OFFSETS], false)?;
-        }
-        if !begin.needs_recovery {
             prediction.outcome = Outcome::Started;
             prediction.end_of_recovery = Some(begin.checkpoint_end);
             prediction.end_timeline = Some(begin.checkpoint.this_timeline);
@@ -83,6 +82,7 @@ impl Recovery<'_> {
         if !label_first {
             this.check_label(&begin)?;
         }
+        this.check_directories(EARLY_DIRECTORIES, true)?;
         let mut replay = this.replay(&begin, pages.expected.clone().unwrap_or_default());
         replay.check_wal_level(this.control.wal_level)?;
         let ended = this.replay_all(&begin, &mut pages, &mut replay);
