@@ -29,7 +29,7 @@ const LATE_DIRECTORIES: &[&str] = &[
 
 /// Directories that are opened before the first record is replayed.
 const EARLY_DIRECTORIES: &[&str] =
-    &["pg_replslot", "pg_twophase", "pg_xact", COMMIT_TS, "pg_tblspc", "pg_stat", "pg_stat_tmp"];
+    &["pg_twophase", "pg_xact", COMMIT_TS, "pg_tblspc", "pg_stat", "pg_stat_tmp"];
 
 /// Takes the end of one record.
 struct EndOf(Option<Lsn>);
