@@ -1,0 +1,168 @@
+//! The fields of the prediction as the real recovery shows them.
+
+use std::process::Command;
+
+use serde_json::{Map, Value, json};
+
+use super::reason;
+use super::run::{End, Recovery};
+use super::scenario::Scenario;
+use super::wal_bytes::WalBytes;
+use super::world::{World, parse_lsn, segment_number};
+
+/// The fields that could be seen; what could not be seen is not in the map.
+pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<String, Value> {
+    let log = &recovery.log;
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    let after = |text: &str| {
+        let line = reason::lines(log).into_iter().find_map(|(_, line)| line.strip_prefix(text));
+        line.map(|rest| rest.split([' ', ';']).next().unwrap().to_owned())
+    };
+    let redo = after("redo starts at ");
+    let stopped = log.contains("recovery stopping");
+    let new_timeline = after("selected new timeline ID: ").map(|id| id.parse::<u32>().unwrap());
+    let outcome = match recovery.end {
+        End::Open if new_timeline.is_some() => "promoted",
+        End::Open => "started",
+        End::Paused => "stopped_at_target",
+        End::Waits => "waits_as_standby",
+        End::Exited if stopped && log.contains("shutdown at recovery target") => "stopped_at_target",
+        End::Exited if redo.is_some() => "failed",
+        End::Exited => "refused_to_start",
+        End::Hangs => "hangs",
+    };
+    let open = outcome == "promoted";
+    set("outcome", json!(outcome));
+    let consistent = after("consistent recovery state reached at ");
+    if outcome != "started" {
+        set("reaches_consistency", json!(consistent.is_some()));
+        set("consistent_lsn", json!(consistent));
+    }
+    set("redo_start_lsn", json!(redo));
+    let end = end_of_recovery(world, recovery);
+    if let Some(end) = end {
+        set("end_of_recovery_lsn", json!(world.lsn_text(end)));
+    } else if outcome == "refused_to_start" {
+        set("end_of_recovery_lsn", Value::Null);
+    }
+    let end_timeline = match (outcome, end) {
+        ("promoted", Some(end)) => {
+            let wal = recovery.data.join("pg_wal");
+            let wal = WalBytes::new(&wal, new_timeline.unwrap(), world.segment_size);
+            wal.promotion(end).map(|(_, before)| before)
+        }
+        ("stopped_at_target", Some(_)) => control(recovery).map(|(_, timeline)| timeline),
+        _ => None,
+    };
+    if let Some(timeline) = end_timeline {
+        set("end_timeline", json!(timeline));
+    }
+    set("new_timeline", if open { json!(new_timeline) } else { Value::Null });
+    if let Some(file) = end.and_then(|end| last_file(world, recovery, end)) {
+        set("last_wal_file", json!(file));
+    }
+    match recovery.end {
+        End::Open | End::Paused | End::Waits if redo.is_some() => {
+            set("last_completed_transaction_time", json!(recovery.last_transaction));
+        }
+        _ if log.contains("redo done at") => {
+            let line = reason::lines(log)
+                .into_iter()
+                .find_map(|(_, line)| line.strip_prefix("last completed transaction was at log time "));
+            set("last_completed_transaction_time", json!(line));
+        }
+        _ => {}
+    }
+    if !scenario.archives().is_empty() {
+        let requests = recovery.requests.iter().map(|(name, found)| json!([name, found]));
+        set("wal_requests", requests.collect());
+    } else {
+        set("wal_requests", json!([]));
+    }
+    let fatal = reason::fatal(log).filter(|_| matches!(outcome, "failed" | "refused_to_start"));
+    if let Some((_, text)) = fatal {
+        set("message", json!(text));
+    }
+    set("stop_reason", json!(reason::stop_reason(log)));
+    fields
+}
+
+/// End of the last replayed record.
+fn end_of_recovery(world: &World, recovery: &Recovery) -> Option<u64> {
+    if let Some(lsn) = &recovery.replayed {
+        return parse_lsn(lsn);
+    }
+    if recovery.end != End::Exited {
+        return None;
+    }
+    let lines = reason::of_recovery(&recovery.log);
+    if lines.iter().any(|(_, text)| text.starts_with("shutdown at recovery target")) {
+        return control(recovery).map(|(lsn, _)| lsn);
+    }
+    // The last record read is the last replayed one: no target stopped before it.
+    if let Some(start) = lines.iter().find_map(|(_, text)| text.strip_prefix("redo done at ")) {
+        let start = parse_lsn(start.split_whitespace().next()?)?;
+        return any_timeline(world, recovery, start, |wal| wal.record(start)).map(|record| record.end);
+    }
+    // It died while it replayed a record.
+    let context = recovery.log.lines().find_map(|line| line.split_once("WAL redo at ").map(|(_, rest)| rest))?;
+    let start = parse_lsn(context.split_whitespace().next()?)?;
+    let prev = any_timeline(world, recovery, start, |wal| wal.record(start))?.prev;
+    any_timeline(world, recovery, prev, |wal| wal.record(prev)).map(|record| record.end)
+}
+
+/// Reads from the newest timeline that has the segment in the directory that the server left.
+fn any_timeline<T>(
+    world: &World,
+    recovery: &Recovery,
+    lsn: u64,
+    read: impl Fn(&WalBytes) -> Option<T>,
+) -> Option<T> {
+    let wal = recovery.data.join("pg_wal");
+    let mut timelines: Vec<u32> = std::fs::read_dir(&wal)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| segment_number(entry.file_name().to_str()?, world.segment_size))
+        .filter(|(_, number)| *number == lsn / world.segment_size)
+        .map(|(timeline, _)| timeline)
+        .collect();
+    timelines.sort_unstable_by(|one, other| other.cmp(one));
+    timelines.into_iter().find_map(|timeline| read(&WalBytes::new(&wal, timeline, world.segment_size)))
+}
+
+/// The file that has the last replayed byte: the one that restore_command brought last for that segment, or, if it
+/// brought none, the one in pg_wal if there is only one.
+fn last_file(world: &World, recovery: &Recovery, end: u64) -> Option<String> {
+    let number = (end - 1) / world.segment_size;
+    let of_segment = |name: &str| segment_number(name, world.segment_size).is_some_and(|(_, n)| n == number);
+    let mut found = recovery.requests.iter().filter(|(name, found)| *found && of_segment(name));
+    if let Some((name, _)) = found.next_back() {
+        return Some(name.clone());
+    }
+    if recovery.end == End::Open {
+        return None;
+    }
+    let entries = std::fs::read_dir(recovery.data.join("pg_wal")).ok()?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let names: Vec<String> = names.filter(|name| of_segment(name)).collect();
+    (names.len() == 1).then(|| names[0].clone())
+}
+
+/// Minimum recovery point and its timeline, of a server that was stopped in recovery: the end of its replay.
+fn control(recovery: &Recovery) -> Option<(u64, u32)> {
+    let output = Command::new(env!("CARGO_BIN_EXE_pgforensic"))
+        .arg("controldata")
+        .arg(&recovery.data)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        Some(line.trim_start_matches(':').trim().to_owned())
+    };
+    let lsn = parse_lsn(&value("Minimum recovery ending location")?)?;
+    let timeline = value("Min recovery ending loc's timeline")?.parse().ok()?;
+    (lsn != 0).then_some((lsn, timeline))
+}

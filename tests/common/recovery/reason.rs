@@ -1,0 +1,91 @@
+//! The word for why a recovery ended, from the server's lines.
+
+/// A part of a line, and the word of the contract.
+const REASONS: &[(&str, &str)] = &[
+    ("recovery ended before configured recovery target was reached", "target_not_reached"),
+    ("requested recovery stop point is before consistent recovery point", "stop_before_consistency"),
+    ("WAL ends before end of online backup", "backup_end_not_reached"),
+    ("WAL ends before consistent recovery point", "consistency_not_reached"),
+    ("could not locate required checkpoint record", "no_checkpoint_record"),
+    ("could not locate a valid checkpoint record", "no_checkpoint_record"),
+    ("could not find redo location", "no_redo_record"),
+    ("is not a child of this server's history", "not_a_child"),
+    ("does not contain minimum recovery point", "min_recovery_point_not_on_timeline"),
+    ("recovery target timeline", "no_such_timeline"),
+    ("syntax error in history file", "bad_history_file"),
+    ("invalid data in history file", "bad_history_file"),
+    ("has wrong size", "wrong_size"),
+    ("backup_label contains data inconsistent with control file", "label_vs_control"),
+    ("invalid data in file \"backup_label\"", "bad_backup_label"),
+    ("incorrect checksum in control file", "bad_control_file"),
+    ("could not find the database system", "no_control_file"),
+    ("recovery stopping", "target_reached"),
+    ("invalid record length", "zero_length_record"),
+    ("incorrect prev-link", "bad_prev_link"),
+    ("incorrect resource manager data checksum", "bad_record_crc"),
+    ("invalid resource manager ID", "bad_resource_manager"),
+    ("invalid magic number", "bad_magic"),
+    ("invalid info bits", "bad_info_bits"),
+    ("different database system", "foreign_system"),
+    ("unexpected pageaddr", "unexpected_pageaddr"),
+    ("out-of-sequence timeline ID", "out_of_sequence_tli"),
+    ("unexpected timeline ID", "unexpected_page_tli"),
+    ("contrecord is requested", "contrecord_requested"),
+    ("there is no contrecord flag", "no_contrecord_flag"),
+    ("invalid contrecord length", "bad_contrecord_length"),
+    ("invalid record offset", "bad_record_offset"),
+    ("out-of-order block_id", "bad_block_header"),
+    ("BKPBLOCK_", "bad_block_header"),
+    ("BKPIMAGE_", "bad_block_header"),
+    ("invalid block_id", "bad_block_header"),
+    ("record with invalid length", "bad_block_header"),
+    ("could not read from log segment", "short_read"),
+    ("could not read from WAL segment", "short_read"),
+    ("could not open directory", "missing_file"),
+    ("No such file or directory", "missing_file"),
+];
+
+/// A line of the log: LOG, FATAL, PANIC and its text.
+pub fn lines(log: &str) -> Vec<(&str, &str)> {
+    let line = |line| {
+        let (level, text): (&str, &str) = str::split_once(line, ":  ")?;
+        matches!(level, "LOG" | "FATAL" | "PANIC" | "WARNING" | "ERROR").then_some((level, text))
+    };
+    log.lines().filter_map(line).collect()
+}
+
+/// The lines of the recovery alone: without what the end of the server added.
+pub fn of_recovery<'l>(log: &'l str) -> Vec<(&'l str, &'l str)> {
+    let mut lines = lines(log);
+    let end = |(_, text): &(&str, &str)| {
+        text.starts_with("received fast shutdown")
+            || text.starts_with("received immediate shutdown")
+            || text.starts_with("startup process (PID")
+    };
+    if let Some(at) = lines.iter().position(end) {
+        lines.truncate(at);
+    }
+    lines
+}
+
+/// FATAL or PANIC says it; without one it is the line at the target, or the last one about the WAL. A file that is
+/// not there leaves no line at all.
+pub fn stop_reason(log: &str) -> &'static str {
+    let lines = of_recovery(log);
+    let word = |text: &str| REASONS.iter().find(|(part, _)| text.contains(part)).map(|(_, word)| *word);
+    if let Some((_, text)) = fatal(log) {
+        return word(text).unwrap_or("unknown");
+    }
+    if let Some((_, text)) = lines.iter().find(|(_, text)| text.starts_with("recovery stopping")) {
+        return word(text).unwrap_or("unknown");
+    }
+    // Lines from before: of a checkpoint that another source had, of a page that was read again.
+    let redo = lines.iter().position(|(_, text)| text.starts_with("redo starts at")).unwrap_or(0);
+    let end = lines.iter().position(|(_, text)| text.starts_with("redo done at")).unwrap_or(lines.len());
+    lines[redo..end.max(redo)].iter().rev().find_map(|(_, text)| word(text)).unwrap_or("wal_missing")
+}
+
+/// The line that ended the server.
+pub fn fatal(log: &str) -> Option<(&str, &str)> {
+    lines(log).into_iter().find(|(level, _)| matches!(*level, "FATAL" | "PANIC"))
+}
