@@ -13,8 +13,13 @@ struct Draw<'a> {
 pub fn scenario(world: &World, random: &mut Random) -> Scenario {
     let mut draw = Draw { world, random };
     let backup = draw.chance(72);
-    let names = if backup { &world.backups } else { &world.copies };
-    let base = draw.pick(names).clone();
+    let base = if backup {
+        // Those with the longest way before them more often.
+        let often = ["b1", "b1", "b1", "b1", "b2", "b2", "b2", "b2", "b3", "b3", "b4", "b4", "b5", "bs"];
+        draw.pick(&often).to_string()
+    } else {
+        draw.pick(&world.copies).clone()
+    };
     let mut scenario = Scenario::new(world.server.major, world.seed, &base);
     // A backup without its WAL and without an archive is soon told.
     let carried = matches!(base.as_str(), "b3" | "b5");
@@ -88,18 +93,30 @@ impl Draw<'_> {
             scenario.action = (!action.is_empty()).then(|| action.to_owned());
         }
         scenario.timeline = match self.random.below(20) {
-            0..9 => None,
-            9..12 => Some("latest".to_owned()),
+            // `latest` is not a child of these.
+            0..12 if matches!(scenario.base.as_str(), "b4" | "bs" | "crash2") => {
+                Some(if scenario.base == "bs" { "1" } else { "2" }.to_owned())
+            }
+            0..8 => None,
+            8..12 => Some("latest".to_owned()),
             // 10 and 11 know no word for it: there it is the default.
             12..14 => (world.server.major >= 12).then(|| "current".to_owned()),
             _ => Some((1 + self.random.below(7)).to_string()),
         };
     }
 
+    /// A mark, mostly behind the start of what is recovered.
+    fn mark(&mut self, scenario: &Scenario) -> String {
+        let from = format!("{}.start", scenario.base);
+        let from = self.world.marks.iter().find(|mark| mark.name == from).map_or(0, |mark| mark.lsn);
+        let near: Vec<_> = self.world.marks.iter().filter(|mark| mark.lsn >= from).collect();
+        if self.chance(70) { self.pick(&near).name.clone() } else { self.pick(&self.world.marks).name.clone() }
+    }
+
     /// A segment at a mark or beside it, mostly one that was archived.
-    fn segment(&mut self) -> String {
+    fn segment(&mut self, scenario: &Scenario) -> String {
         for _ in 0..8 {
-            let name = self.pick(&self.world.marks).name.clone();
+            let name = self.mark(scenario);
             let offset = *self.pick(&["", "", "", "+1", "-1", "+2"]);
             let segment = format!("{name}{offset}");
             if self.world.archive().join(self.world.segment(&segment)).exists() {
@@ -123,10 +140,10 @@ impl Draw<'_> {
     fn two_archives(&mut self, scenario: &mut Scenario) {
         for _ in 0..1 + self.random.below(3) {
             let how = *self.pick(&["move", "copy"]);
-            let segment = self.segment();
+            let segment = self.segment(scenario);
             scenario.changes.push(format!("{how}:{segment}"));
             if how == "copy" && self.chance(60) {
-                let damage = self.damage("two", &segment);
+                let damage = self.damage("two", &segment, scenario);
                 scenario.changes.push(damage);
             }
         }
@@ -134,24 +151,24 @@ impl Draw<'_> {
 
     fn change(&mut self, scenario: &Scenario) -> Vec<String> {
         let place = self.place(scenario);
-        match self.random.below(40) {
-            0..24 => {
-                let segment = self.segment();
-                let damage = self.damage(place, &segment);
+        match self.random.below(60) {
+            0..41 => {
+                let segment = self.segment(scenario);
+                let damage = self.damage(place, &segment, scenario);
                 // Often pg_wal has another copy of the same segment.
                 match self.random.below(8) {
                     0 => vec![format!("keep:{segment}"), damage],
                     1 => {
-                        let other = self.damage("wal", &segment);
+                        let other = self.damage("wal", &segment, scenario);
                         vec![format!("keep:{segment}"), other, damage]
                     }
                     _ => vec![damage],
                 }
             }
-            24..33 => vec![self.history(place)],
-            33..36 => vec![self.label()],
-            36..38 => vec![self.control()],
-            38 => {
+            41..53 => vec![self.history(place)],
+            53..56 => vec![self.label()],
+            56 => vec![self.control()],
+            57 => {
                 let path = self.pick(&[
                     "global", "pg_wal", "pg_notify", "pg_replslot", "pg_twophase", "pg_tblspc", "pg_logical/snapshots",
                     "pg_logical/mappings", "pg_multixact/members", "pg_multixact/offsets", "pg_xact", "pg_commit_ts",
@@ -160,14 +177,14 @@ impl Draw<'_> {
                 vec![format!("rmdir:{path}")]
             }
             _ => {
-                let segment = self.segment();
+                let segment = self.segment(scenario);
                 vec![format!("keep:{segment}")]
             }
         }
     }
 
     /// A damage of a segment.
-    fn damage(&mut self, place: &str, segment: &str) -> String {
+    fn damage(&mut self, place: &str, segment: &str, scenario: &Scenario) -> String {
         let size = self.world.segment_size;
         match self.random.below(22) {
             0..5 => format!("remove:{place}:{segment}"),
@@ -178,11 +195,11 @@ impl Draw<'_> {
             }
             8 => format!("zero:{place}:{segment}"),
             9 | 10 => {
-                let position = self.position();
+                let position = self.position(scenario);
                 format!("tail:{place}:{position}")
             }
             11..14 => {
-                let position = self.position();
+                let position = self.position(scenario);
                 format!("flip:{place}:{position}")
             }
             14 | 15 => {
@@ -192,11 +209,11 @@ impl Draw<'_> {
                 format!("byte:{place}:{segment}:{at}")
             }
             16 => {
-                let other = self.segment();
+                let other = self.segment(scenario);
                 format!("swap:{place}:{segment}:{other}")
             }
             17 => {
-                let other = self.segment();
+                let other = self.segment(scenario);
                 format!("recycle:{place}:{segment}:{other}")
             }
             18 => format!("foreign:{place}:{segment}"),
@@ -209,8 +226,8 @@ impl Draw<'_> {
     }
 
     /// A position near a mark: behind it, or in the records before it.
-    fn position(&mut self) -> String {
-        let name = self.pick(&self.world.marks).name.clone();
+    fn position(&mut self, scenario: &Scenario) -> String {
+        let name = self.mark(scenario);
         let offset = self.random.below(400) as i64 - 300;
         format!("{name}{offset:+}")
     }

@@ -75,8 +75,9 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
         _ => {}
     }
     if !scenario.archives().is_empty() {
-        let requests = recovery.requests.iter().map(|(name, found)| json!([name, found]));
-        set("wal_requests", requests.collect());
+        // A standby asks for ever.
+        let some = if outcome == "waits_as_standby" { once(&recovery.requests) } else { &recovery.requests };
+        set("wal_requests", some.iter().map(|(name, found)| json!([name, found])).collect());
     } else {
         set("wal_requests", json!([]));
     }
@@ -86,6 +87,12 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     }
     set("stop_reason", json!(reason::stop_reason(log)));
     fields
+}
+
+/// Up to the first time that it asks for the last one.
+fn once(requests: &[(String, bool)]) -> &[(String, bool)] {
+    let last = requests.iter().position(|request| Some(request) == requests.last());
+    &requests[..last.map_or(0, |at| at + 1)]
 }
 
 /// End of the last replayed record.

@@ -18,7 +18,6 @@ const REASONS: &[(&str, &str)] = &[
     ("backup_label contains data inconsistent with control file", "label_vs_control"),
     ("invalid data in file \"backup_label\"", "bad_backup_label"),
     ("incorrect checksum in control file", "bad_control_file"),
-    ("could not find the database system", "no_control_file"),
     ("recovery stopping", "target_reached"),
     ("invalid record length", "zero_length_record"),
     ("incorrect prev-link", "bad_prev_link"),
@@ -71,6 +70,10 @@ pub fn of_recovery<'l>(log: &'l str) -> Vec<(&'l str, &'l str)> {
 /// FATAL or PANIC says it; without one it is the line at the target, or the last one about the WAL. A file that is
 /// not there leaves no line at all.
 pub fn stop_reason(log: &str) -> &'static str {
+    // Before there is a log: without a level.
+    if log.contains("could not find the database system") {
+        return "no_control_file";
+    }
     let lines = of_recovery(log);
     let word = |text: &str| REASONS.iter().find(|(part, _)| text.contains(part)).map(|(_, word)| *word);
     if let Some((_, text)) = fatal(log) {

@@ -12,7 +12,7 @@ use super::scenario::Scenario;
 use super::world::World;
 
 /// Longest wait for a server. Most need less than a second.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How it ended, as far as the server shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
     }
     let mut command = Command::new(world.server.bin.join("postgres"));
     command.arg("-D").arg(&data).current_dir(&data).env("TZ", "UTC").env("LC_ALL", "C").env_remove("PGDATA");
+    if let Ok(extra) = std::env::var("PGFORENSIC_EXTRA") {
+        command.arg("-c").arg(extra);
+    }
     for (name, value) in fixed_settings(directory).iter().chain(&settings) {
         command.arg("-c").arg(format!("{name}={value}"));
     }
@@ -159,7 +162,7 @@ fn requests(log: &str) -> Vec<(String, bool)> {
 /// Waits until the server is where it stays.
 fn wait(child: &mut Child, log_path: &Path, request_path: &Path) -> End {
     let deadline = Instant::now() + PATIENCE;
-    let (mut asked, mut since) = (0, Instant::now());
+    let (mut seen, mut since) = (0, Instant::now());
     loop {
         std::thread::sleep(Duration::from_millis(15));
         // First the process: what it wrote before its end is then complete.
@@ -178,14 +181,14 @@ fn wait(child: &mut Child, log_path: &Path, request_path: &Path) -> End {
         if open && paused.iter().any(|line| log.contains(line)) {
             return End::Paused;
         }
-        let requests = requests(&read(request_path));
-        if log.contains("entering standby mode") && repeats(&requests) {
-            // Its consistent state, if it has one, was reached before.
-            if open || since.elapsed() > Duration::from_secs(2) {
+        if log.contains("entering standby mode") {
+            let requests = requests(&read(request_path));
+            let progress = log.lines().filter(|line| !line.contains("waiting for WAL")).count();
+            if progress != seen {
+                (seen, since) = (progress, Instant::now());
+            } else if repeats(&requests) || (requests.is_empty() && since.elapsed() > Duration::from_secs(1)) {
                 return End::Waits;
             }
-        } else if requests.len() != asked {
-            (asked, since) = (requests.len(), Instant::now());
         }
         if Instant::now() > deadline {
             return End::Hangs;
@@ -193,11 +196,9 @@ fn wait(child: &mut Child, log_path: &Path, request_path: &Path) -> End {
     }
 }
 
-/// Is the same absent file asked for again and again?
+/// Is the same file asked for again and again?
 fn repeats(requests: &[(String, bool)]) -> bool {
-    let Some(last) = requests.last() else { return false };
-    let found = requests.iter().rposition(|(_, found)| *found).map_or(0, |at| at + 1);
-    requests[found..].iter().filter(|request| *request == last).count() >= 3
+    requests.last().is_some_and(|last| requests.iter().filter(|request| *request == last).count() >= 5)
 }
 
 fn ask(world: &World, directory: &Path, recovery: &mut Recovery) {

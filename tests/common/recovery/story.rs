@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -102,10 +103,9 @@ impl Story<'_> {
         let server = self.world.server.clone();
         shell(&self.world.directory, "cp -a bases/b1 live/standby");
         "live/standby".clone_into(&mut self.at);
-        let data = self.data();
         let mut settings = vec![self.restore_command()];
         if server.major >= 12 {
-            fs::write(data.join("standby.signal"), "").unwrap();
+            self.give("standby.signal", "");
         } else {
             settings.push("standby_mode = 'on'".to_owned());
         }
@@ -241,7 +241,7 @@ impl Story<'_> {
         let directory = &self.world.directory;
         let server = &self.world.server;
         if server.major < 12 {
-            fs::write(self.data().join("recovery.conf"), settings.join("\n") + "\n").unwrap();
+            self.give("recovery.conf", &(settings.join("\n") + "\n"));
             return self.start();
         }
         let mut options = format!("-c listen_addresses='' -k {}", directory.display());
@@ -249,6 +249,14 @@ impl Story<'_> {
             write!(options, " -c \"{}\"", setting.replace(" = ", "=").replace('\'', "")).unwrap();
         }
         server.run("pg_ctl", directory, &["-D", &self.at, "-w", "-l", "server.log", "-o", &options, "start"]);
+    }
+
+    /// A file in the data directory, which belongs to the server's user: it renames it.
+    fn give(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        fs::write(&path, text).unwrap();
+        let owner = fs::metadata(self.data()).unwrap();
+        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
     fn stop(&self, mode: &str) {
@@ -270,7 +278,7 @@ impl Story<'_> {
             all.push("recovery_target_action = 'promote'".to_owned());
         }
         if self.world.server.major >= 12 {
-            fs::write(self.data().join("recovery.signal"), "").unwrap();
+            self.give("recovery.signal", "");
         }
         self.start_with(&all);
         self.scene().out_of_recovery();
