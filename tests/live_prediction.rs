@@ -29,6 +29,7 @@ use recovery::scenario::{self, Scenario};
 use recovery::world::World;
 use recovery::{compare, generate, observe, run, story};
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// What all workers share.
 struct Check {
@@ -105,7 +106,7 @@ impl Check {
     /// The scenarios of one major, in its world.
     fn major(&self, server: &Server, workers: usize) {
         let begin = std::time::Instant::now();
-        let scratch = server.scratch();
+        let scratch = self.scratch();
         let world = self.world(server, self.seed, scratch.path());
         let made = begin.elapsed();
         let scenarios = Mutex::new(self.list(&world));
@@ -118,7 +119,7 @@ impl Check {
                         if scenario.world == world.seed {
                             self.scenario(&world, &scenario);
                         } else {
-                            let scratch = server.scratch();
+                            let scratch = self.scratch();
                             let other = self.world(server, scenario.world, scratch.path());
                             self.scenario(&other, &scenario);
                         }
@@ -132,6 +133,17 @@ impl Check {
             made.as_secs_f64(),
             (begin.elapsed() - made).as_secs_f64()
         );
+    }
+
+    /// A directory for a server, in memory if there is such a place: most of the time goes into copying.
+    fn scratch(&self) -> TempDir {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory } else { Path::new("/tmp") };
+        let directory = tempfile::Builder::new().prefix("pgf").tempdir_in(parent).unwrap();
+        if common::is_root() {
+            shell(directory.path(), "chown postgres .");
+        }
+        directory
     }
 
     /// A world of this seed: a kept one, or a new one.
@@ -168,7 +180,7 @@ impl Check {
 
     /// One scenario: the prediction, the recovery, the comparison.
     fn scenario(&self, world: &World, scenario: &Scenario) {
-        let scratch = world.server.scratch();
+        let scratch = self.scratch();
         let place = Place { world, directory: scratch.path().to_owned() };
         place.lay_out(scenario);
         let predicted = (!self.observe).then(|| compare::predict(&place, scenario));

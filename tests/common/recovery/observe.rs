@@ -59,8 +59,8 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
         set("end_timeline", json!(timeline));
     }
     set("new_timeline", if open { json!(new_timeline) } else { Value::Null });
-    if let Some(file) = end.and_then(|end| last_file(world, recovery, end)) {
-        set("last_wal_file", json!(file));
+    if let Some(files) = end.filter(|_| redo.is_some()).map(|end| last_files(world, recovery, end)) {
+        set("last_wal_file", json!(files));
     }
     match recovery.end {
         End::Open | End::Paused | End::Waits if redo.is_some() => {
@@ -75,9 +75,8 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
         _ => {}
     }
     if !scenario.archives().is_empty() {
-        // A standby asks for ever.
-        let some = if outcome == "waits_as_standby" { once(&recovery.requests) } else { &recovery.requests };
-        set("wal_requests", some.iter().map(|(name, found)| json!([name, found])).collect());
+        let requests = recovery.requests.iter().map(|(name, found)| json!([name, found]));
+        set("wal_requests", requests.collect());
     } else {
         set("wal_requests", json!([]));
     }
@@ -85,14 +84,10 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     if let Some((_, text)) = fatal {
         set("message", json!(text));
     }
-    set("stop_reason", json!(reason::stop_reason(log)));
+    // A server that was stopped cleanly has nothing to replay.
+    let idle = outcome == "started" && redo.is_none();
+    set("stop_reason", if idle { Value::Null } else { json!(reason::stop_reason(log)) });
     fields
-}
-
-/// Up to the first time that it asks for the last one.
-fn once(requests: &[(String, bool)]) -> &[(String, bool)] {
-    let last = requests.iter().position(|request| Some(request) == requests.last());
-    &requests[..last.map_or(0, |at| at + 1)]
 }
 
 /// End of the last replayed record.
@@ -138,22 +133,18 @@ fn any_timeline<T>(
     timelines.into_iter().find_map(|timeline| read(&WalBytes::new(&wal, timeline, world.segment_size)))
 }
 
-/// The file that has the last replayed byte: the one that restore_command brought last for that segment, or, if it
-/// brought none, the one in pg_wal if there is only one.
-fn last_file(world: &World, recovery: &Recovery, end: u64) -> Option<String> {
+/// The files that can have the last replayed byte: those that lay in pg_wal or were brought.
+fn last_files(world: &World, recovery: &Recovery, end: u64) -> Vec<String> {
     let number = (end - 1) / world.segment_size;
-    let of_segment = |name: &str| segment_number(name, world.segment_size).is_some_and(|(_, n)| n == number);
-    let mut found = recovery.requests.iter().filter(|(name, found)| *found && of_segment(name));
-    if let Some((name, _)) = found.next_back() {
-        return Some(name.clone());
-    }
-    if recovery.end == End::Open {
-        return None;
-    }
-    let entries = std::fs::read_dir(recovery.data.join("pg_wal")).ok()?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let names: Vec<String> = names.filter(|name| of_segment(name)).collect();
-    (names.len() == 1).then(|| names[0].clone())
+    let brought = recovery.requests.iter().filter(|(_, found)| *found).map(|(name, _)| name);
+    let mut names: Vec<String> = brought
+        .chain(&recovery.pg_wal)
+        .filter(|name| segment_number(name, world.segment_size).is_some_and(|(_, n)| n == number))
+        .cloned()
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Minimum recovery point and its timeline, of a server that was stopped in recovery: the end of its replay.

@@ -18,6 +18,7 @@ const REASONS: &[(&str, &str)] = &[
     ("backup_label contains data inconsistent with control file", "label_vs_control"),
     ("invalid data in file \"backup_label\"", "bad_backup_label"),
     ("incorrect checksum in control file", "bad_control_file"),
+    ("could not find the database system", "no_control_file"),
     ("recovery stopping", "target_reached"),
     ("invalid record length", "zero_length_record"),
     ("incorrect prev-link", "bad_prev_link"),
@@ -47,6 +48,10 @@ const REASONS: &[(&str, &str)] = &[
 /// A line of the log: LOG, FATAL, PANIC and its text.
 pub fn lines(log: &str) -> Vec<(&str, &str)> {
     let line = |line| {
+        // Before there is a log.
+        if let Some(text) = str::strip_prefix(line, "postgres: ") {
+            return Some(("FATAL", text));
+        }
         let (level, text): (&str, &str) = str::split_once(line, ":  ")?;
         matches!(level, "LOG" | "FATAL" | "PANIC" | "WARNING" | "ERROR").then_some((level, text))
     };
@@ -57,7 +62,10 @@ pub fn lines(log: &str) -> Vec<(&str, &str)> {
 pub fn of_recovery<'l>(log: &'l str) -> Vec<(&'l str, &'l str)> {
     let mut lines = lines(log);
     let end = |(_, text): &(&str, &str)| {
-        text.starts_with("received fast shutdown")
+        text.starts_with("database system is ready to accept connections")
+            || text.contains("recovery has paused")
+            || text.contains("pausing at the end of recovery")
+            || text.starts_with("received fast shutdown")
             || text.starts_with("received immediate shutdown")
             || text.starts_with("startup process (PID")
     };
@@ -70,13 +78,9 @@ pub fn of_recovery<'l>(log: &'l str) -> Vec<(&'l str, &'l str)> {
 /// FATAL or PANIC says it; without one it is the line at the target, or the last one about the WAL. A file that is
 /// not there leaves no line at all.
 pub fn stop_reason(log: &str) -> &'static str {
-    // Before there is a log: without a level.
-    if log.contains("could not find the database system") {
-        return "no_control_file";
-    }
     let lines = of_recovery(log);
     let word = |text: &str| REASONS.iter().find(|(part, _)| text.contains(part)).map(|(_, word)| *word);
-    if let Some((_, text)) = fatal(log) {
+    if let Some((_, text)) = lines.iter().find(|(level, _)| matches!(*level, "FATAL" | "PANIC")) {
         return word(text).unwrap_or("unknown");
     }
     if let Some((_, text)) = lines.iter().find(|(_, text)| text.starts_with("recovery stopping")) {

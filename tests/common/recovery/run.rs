@@ -40,6 +40,8 @@ pub struct Recovery {
     pub replayed: Option<String>,
     /// `pg_last_xact_replay_timestamp()`.
     pub last_transaction: Option<String>,
+    /// The files that lay in pg_wal before.
+    pub pg_wal: Vec<String>,
     /// The data directory as the server left it.
     pub data: PathBuf,
 }
@@ -52,6 +54,10 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
     }
     let data = place.path("data");
     let directory = &place.directory;
+    let pg_wal = fs::read_dir(place.path("wal")).map_or_else(
+        |_| Vec::new(),
+        |entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect(),
+    );
     let log_path = directory.join("server.log");
     let request_path = directory.join("requests.log");
     let settings = settings(place, scenario, &request_path);
@@ -62,7 +68,7 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
     }
     let mut command = Command::new(world.server.bin.join("postgres"));
     command.arg("-D").arg(&data).current_dir(&data).env("TZ", "UTC").env("LC_ALL", "C").env_remove("PGDATA");
-    if let Ok(extra) = std::env::var("PGFORENSIC_EXTRA") {
+    if let Some(extra) = std::env::var("PGFORENSIC_EXTRA").ok().filter(|_| world.server.major >= 15) {
         command.arg("-c").arg(extra);
     }
     for (name, value) in fixed_settings(directory).iter().chain(&settings) {
@@ -81,6 +87,7 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
         requests: Vec::new(),
         replayed: None,
         last_transaction: None,
+        pg_wal,
         data,
     };
     if matches!(end, End::Open | End::Paused | End::Waits) {
@@ -137,14 +144,15 @@ fn settings(place: &Place, scenario: &Scenario, request_path: &Path) -> Vec<(&'s
     settings
 }
 
-/// NAME or else NAME.gz of each archive; every request is written down with its answer.
+/// The first archive that has NAME or NAME.gz answers, and fails if that is damaged; every request is written down.
 fn restore_script(place: &Place, archives: &[&str], request_path: &Path) -> String {
     let directories: Vec<String> =
         archives.iter().map(|&name| place.path(name).display().to_string()).collect();
     format!(
-        "#!/bin/sh\nfor a in {}; do\n  if [ -f \"$a/$1\" ]; then\n    cp \"$a/$1\" \"$2\" && echo \"$1 found\" >>{log} && exit 0\n  \
-         elif [ -f \"$a/$1.gz\" ]; then\n    gzip -dc \"$a/$1.gz\" >\"$2\" 2>/dev/null && echo \"$1 found\" >>{log} && exit 0\n  fi\ndone\n\
-         echo \"$1 absent\" >>{log}\nexit 1\n",
+        "#!/bin/sh\nanswer() {{ echo \"$1 $2\" >>{log}; [ $2 = found ]; exit; }}\nfor a in {}; do\n  \
+         if [ -f \"$a/$1\" ]; then cp \"$a/$1\" \"$2\" && answer \"$1\" found || answer \"$1\" absent; fi\n  \
+         if [ -f \"$a/$1.gz\" ]; then gzip -dc \"$a/$1.gz\" >\"$2\" 2>/dev/null && answer \"$1\" found || answer \"$1\" absent; fi\n\
+         done\nanswer \"$1\" absent\n",
         directories.join(" "),
         log = request_path.display()
     )
