@@ -208,7 +208,8 @@ impl Check {
 
     fn log(&self, recovery: &run::Recovery) -> String {
         let mut text = String::new();
-        for line in recovery.log.lines().filter(|line| !line.trim_start().is_empty()) {
+        // Some say the same for ever.
+        for line in recovery.log.lines().filter(|line| !line.trim_start().is_empty()).take(60) {
             write!(text, "\n    | {line}").unwrap();
         }
         text + "\n"

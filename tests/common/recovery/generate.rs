@@ -35,10 +35,11 @@ pub fn scenario(world: &World, random: &mut Random) -> Scenario {
     }
     if base.starts_with('s') || base == "bs" {
         // The standby's signal goes with its copy: mostly taken away, as the manual has it.
-        if draw.chance(75) {
+        // Up to 11 it is a recovery.conf with a restore_command, which only the world knows.
+        if draw.chance(75) || world.server.major < 12 {
             scenario.changes.push("nosignal".to_owned());
         }
-    } else if scenario.archive.is_some() && draw.chance(3) {
+    } else if scenario.archive.is_some() && world.server.major >= 12 && draw.chance(3) {
         scenario.changes.push("signal".to_owned());
     }
     if scenario.archive.as_deref() == Some("two") {

@@ -9,7 +9,11 @@ const REASONS: &[(&str, &str)] = &[
     ("could not locate required checkpoint record", "no_checkpoint_record"),
     ("could not locate a valid checkpoint record", "no_checkpoint_record"),
     ("could not find redo location", "no_redo_record"),
+    ("unexpected record type found at redo point", "no_redo_record"),
     ("is not a child of this server's history", "not_a_child"),
+    ("is not in this server's history", "not_a_child"),
+    ("could not read from control file", "bad_control_file"),
+    ("global/pg_control\": read", "bad_control_file"),
     ("does not contain minimum recovery point", "min_recovery_point_not_on_timeline"),
     ("recovery target timeline", "no_such_timeline"),
     ("syntax error in history file", "bad_history_file"),
@@ -61,6 +65,8 @@ pub fn lines(log: &str) -> Vec<(&str, &str)> {
 /// The lines of the recovery alone: without what the end of the server added.
 pub fn of_recovery<'l>(log: &'l str) -> Vec<(&'l str, &'l str)> {
     let mut lines = lines(log);
+    // What it says to those who would connect.
+    lines.retain(|(_, text)| !text.starts_with("the database system is"));
     let end = |(_, text): &(&str, &str)| {
         text.starts_with("database system is ready to accept connections")
             || text.contains("recovery has paused")
@@ -86,9 +92,11 @@ pub fn stop_reason(log: &str) -> &'static str {
     if let Some((_, text)) = lines.iter().find(|(_, text)| text.starts_with("recovery stopping")) {
         return word(text).unwrap_or("unknown");
     }
-    // Lines from before: of a checkpoint that another source had, of a page that was read again.
+    // Lines from before are about a copy that was not the last one: another file was brought since then.
     let redo = lines.iter().position(|(_, text)| text.starts_with("redo starts at")).unwrap_or(0);
     let end = lines.iter().position(|(_, text)| text.starts_with("redo done at")).unwrap_or(lines.len());
+    let restored = |(_, text): &(&str, &str)| text.starts_with("restored log file") && !text.contains(".history");
+    let redo = lines[..end].iter().rposition(restored).map_or(redo, |at| at.max(redo));
     lines[redo..end.max(redo)].iter().rev().find_map(|(_, text)| word(text)).unwrap_or("wal_missing")
 }
 

@@ -23,6 +23,8 @@ pub enum End {
     Paused,
     /// A standby that asks again and again.
     Waits,
+    /// It crashes and starts again, for ever.
+    Loops,
     /// The process is gone.
     Exited,
     /// None of these within our patience.
@@ -60,6 +62,7 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
     );
     let log_path = directory.join("server.log");
     let request_path = directory.join("requests.log");
+    let standby = data.join("standby.signal").exists();
     let settings = settings(place, scenario, &request_path);
     let owner = fs::metadata(&world.directory).unwrap();
     for path in [&log_path, &request_path] {
@@ -80,7 +83,7 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
     let log = fs::OpenOptions::new().append(true).open(&log_path).unwrap();
     let mut child =
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    let end = wait(&mut child, &log_path, &request_path);
+    let end = wait(&mut child, &log_path, &request_path, standby);
     let mut recovery = Recovery {
         end,
         log: String::new(),
@@ -168,7 +171,7 @@ fn requests(log: &str) -> Vec<(String, bool)> {
 }
 
 /// Waits until the server is where it stays.
-fn wait(child: &mut Child, log_path: &Path, request_path: &Path) -> End {
+fn wait(child: &mut Child, log_path: &Path, request_path: &Path, standby: bool) -> End {
     let deadline = Instant::now() + PATIENCE;
     let (mut seen, mut since) = (0, Instant::now());
     loop {
@@ -189,7 +192,11 @@ fn wait(child: &mut Child, log_path: &Path, request_path: &Path) -> End {
         if open && paused.iter().any(|line| log.contains(line)) {
             return End::Paused;
         }
-        if log.contains("entering standby mode") {
+        // PANIC, a new try, PANIC…
+        if log.contains("reinitializing") {
+            return End::Loops;
+        }
+        if standby {
             let requests = requests(&read(request_path));
             let progress = log.lines().filter(|line| !line.contains("waiting for WAL")).count();
             if progress != seen {
