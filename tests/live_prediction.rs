@@ -1,6 +1,7 @@
 //! `plan` against real recoveries: for random scenarios, every field of the prediction is what the server does.
 //!
 //! - `PGFORENSIC_SEED`: the seed; without it the clock, so that every run has fresh scenarios. It is printed.
+//! - `PGFORENSIC_WORLD`: the seed of the worlds, if it is another one.
 //! - `PGFORENSIC_SCENARIOS`: how many over all majors (200 without it).
 //! - `PGFORENSIC_MAJORS`: only these, as `12,17`.
 //! - `PGFORENSIC_SCENARIO`: only this one, a line as a disagreement prints it.
@@ -107,7 +108,8 @@ impl Check {
     fn major(&self, server: &Server, workers: usize) {
         let begin = std::time::Instant::now();
         let scratch = self.scratch();
-        let world = self.world(server, self.seed, scratch.path());
+        let seed = number("PGFORENSIC_WORLD").unwrap_or(self.seed);
+        let world = self.world(server, seed, scratch.path());
         let made = begin.elapsed();
         let scenarios = Mutex::new(self.list(&world));
         let number = scenarios.lock().unwrap().len();
@@ -186,7 +188,7 @@ impl Check {
         let predicted = (!self.observe).then(|| compare::predict(&place, scenario));
         let recovery = run::run(&place, scenario);
         let observed = observe::fields(world, scenario, &recovery);
-        let word = |name: &str| observed[name].as_str().unwrap_or("?").to_owned();
+        let word = |name: &str| observed.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
         let what = format!("{} {}", word("outcome"), word("stop_reason"));
         *self.seen.lock().unwrap().entry(what).or_default() += 1;
         let Some(predicted) = predicted else {
