@@ -8,7 +8,7 @@ use super::reason;
 use super::run::{End, Recovery};
 use super::scenario::Scenario;
 use super::wal_bytes::WalBytes;
-use super::world::{World, parse_lsn, segment_number};
+use super::world::{World, parse_lsn, segment_name, segment_number};
 
 /// The fields that could be seen; what could not be seen is not in the map.
 pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<String, Value> {
@@ -56,7 +56,10 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     if let Some(timeline) = end_timeline {
         set("end_timeline", json!(timeline));
     }
-    set("new_timeline", if open { json!(new_timeline) } else { Value::Null });
+    // One that dies of its promotion has said the number already.
+    if open || new_timeline.is_none() {
+        set("new_timeline", json!(new_timeline));
+    }
     if let Some(files) = end.filter(|_| redo.is_some()).map(|end| last_files(world, recovery, end)) {
         set("last_wal_file", json!(files));
     }
@@ -104,9 +107,12 @@ fn end_of_recovery(world: &World, recovery: &Recovery) -> Option<u64> {
     if lines.iter().any(|(_, text)| text.starts_with("shutdown at recovery target")) {
         return control(recovery).map(|(lsn, _)| lsn);
     }
-    // The last record read is the last replayed one: no target stopped before it.
+    // The last record read: the last replayed one, or the one that the target stopped before.
     if let Some(start) = lines.iter().find_map(|(_, text)| text.strip_prefix("redo done at ")) {
         let start = parse_lsn(start.split_whitespace().next()?)?;
+        if lines.iter().any(|(_, text)| text.starts_with("recovery stopping before")) {
+            return None;
+        }
         return any_timeline(world, recovery, start, |wal| wal.record(start)).map(|record| record.end);
     }
     // It died while it replayed a record.
@@ -131,6 +137,14 @@ fn any_timeline<T>(
         .filter(|(_, number)| *number == lsn / world.segment_size)
         .map(|(timeline, _)| timeline)
         .collect();
+    // A copy that was brought has replaced the one that was read first: which bytes were replayed is not known.
+    let replaced = |timeline: &u32| {
+        let name = segment_name(*timeline, lsn / world.segment_size, world.segment_size);
+        recovery.pg_wal.contains(&name) && recovery.requests.contains(&(name, true))
+    };
+    if timelines.iter().any(replaced) {
+        return None;
+    }
     timelines.sort_unstable_by(|one, other| other.cmp(one));
     timelines.into_iter().find_map(|timeline| read(&WalBytes::new(&wal, timeline, world.segment_size)))
 }
@@ -149,8 +163,12 @@ fn last_files(world: &World, recovery: &Recovery, end: u64) -> Vec<String> {
     names
 }
 
-/// Minimum recovery point and its timeline, of a server that was stopped in recovery: the end of its replay.
+/// Minimum recovery point and its timeline, of a server that was stopped in recovery: the end of its replay, unless it
+/// made a restartpoint when it stopped.
 fn control(recovery: &Recovery) -> Option<(u64, u32)> {
+    if recovery.log.contains("restartpoint complete") {
+        return None;
+    }
     let output = Command::new(env!("CARGO_BIN_EXE_pgforensic"))
         .arg("controldata")
         .arg(&recovery.data)

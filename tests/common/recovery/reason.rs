@@ -33,6 +33,8 @@ const REASONS: &[(&str, &str)] = &[
     ("different database system", "foreign_system"),
     ("unexpected pageaddr", "unexpected_pageaddr"),
     ("out-of-sequence timeline ID", "out_of_sequence_tli"),
+    (") in checkpoint record", "unexpected_timeline"),
+    (") in end-of-recovery record", "unexpected_timeline"),
     ("unexpected timeline ID", "unexpected_page_tli"),
     ("contrecord is requested", "contrecord_requested"),
     ("there is no contrecord flag", "no_contrecord_flag"),

@@ -111,6 +111,7 @@ fn fixed_settings(directory: &Path) -> Vec<(&'static str, String)> {
         ("fsync", text("off")),
         ("archive_mode", text("off")),
         ("log_line_prefix", String::new()),
+        ("log_checkpoints", text("on")),
         ("wal_retrieve_retry_interval", text("200ms")),
     ]
 }
