@@ -113,24 +113,24 @@ fn end_of_recovery(world: &World, recovery: &Recovery) -> Option<u64> {
         if lines.iter().any(|(_, text)| text.starts_with("recovery stopping before")) {
             return None;
         }
-        return any_timeline(world, recovery, start, |wal| wal.record(start)).map(|record| record.end);
+        return any_timeline(world, recovery, start, |wal| Some(wal.record(start)?.end));
     }
     // It died while it replayed a record.
     let context = recovery.log.lines().find_map(|line| line.split_once("WAL redo at ").map(|(_, rest)| rest))?;
     let start = parse_lsn(context.split_whitespace().next()?)?;
-    let prev = any_timeline(world, recovery, start, |wal| wal.record(start))?.prev;
-    any_timeline(world, recovery, prev, |wal| wal.record(prev)).map(|record| record.end)
+    let prev = any_timeline(world, recovery, start, |wal| Some(wal.record(start)?.prev))?;
+    any_timeline(world, recovery, prev, |wal| Some(wal.record(prev)?.end))
 }
 
-/// Reads from the newest timeline that has the segment in the directory that the server left.
-fn any_timeline<T>(
+/// What the files of the segment say that the server left.
+fn any_timeline<T: PartialEq>(
     world: &World,
     recovery: &Recovery,
     lsn: u64,
     read: impl Fn(&WalBytes) -> Option<T>,
 ) -> Option<T> {
     let wal = recovery.data.join("pg_wal");
-    let mut timelines: Vec<u32> = std::fs::read_dir(&wal)
+    let timelines: Vec<u32> = std::fs::read_dir(&wal)
         .ok()?
         .flatten()
         .filter_map(|entry| segment_number(entry.file_name().to_str()?, world.segment_size))
@@ -145,8 +145,13 @@ fn any_timeline<T>(
     if timelines.iter().any(replaced) {
         return None;
     }
-    timelines.sort_unstable_by(|one, other| other.cmp(one));
-    timelines.into_iter().find_map(|timeline| read(&WalBytes::new(&wal, timeline, world.segment_size)))
+    let all: Vec<T> = timelines
+        .into_iter()
+        .filter_map(|timeline| read(&WalBytes::new(&wal, timeline, world.segment_size)))
+        .collect();
+    // At a fork both files have it; where they differ nobody knows which one was read.
+    let first = all.first()?;
+    all.iter().all(|other| other == first).then(|| all.into_iter().next()).flatten()
 }
 
 /// The files that can have the last replayed byte: those that lay in pg_wal or were brought.
