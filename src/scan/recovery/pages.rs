@@ -200,7 +200,8 @@ impl<'f, 's> ServerPages<'f, 's> {
     fn enter(&mut self, address: Lsn) -> Option<()> {
         let segno = self.kind.size.segno(address);
         if self.open.as_ref().is_none_or(|open| open.segno != segno) {
-            self.open = None;
+            // Also if nothing is found: the page seen last is of a file that is closed now.
+            self.close();
             match self.open_segment(segno) {
                 Ok(content) => {
                     let content = content?;
