@@ -55,7 +55,8 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn live_recoveries_are_what_we_predict() {
     let all = servers();
-    let Some(client) = all.iter().rev().find(|server| server.has("psql") && server.has("pg_basebackup")).cloned()
+    let Some(client) =
+        all.iter().rev().find(|server| server.has("psql") && server.has("pg_basebackup")).cloned()
     else {
         println!("skipped: no psql");
         return;
@@ -63,11 +64,16 @@ fn live_recoveries_are_what_we_predict() {
     let only = std::env::var("PGFORENSIC_SCENARIO").ok();
     let majors = match &only {
         Some(line) => Some(scenario::majors(line)),
-        None => std::env::var("PGFORENSIC_MAJORS").ok().map(|list| format!("major={list}")).as_deref().map(scenario::majors),
+        None => std::env::var("PGFORENSIC_MAJORS")
+            .ok()
+            .map(|list| format!("major={list}"))
+            .as_deref()
+            .map(scenario::majors),
     };
     let mut servers = all;
     servers.retain(|server| majors.as_ref().is_none_or(|majors| majors.contains(&server.major)));
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() % 1_000_000;
+    let clock =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() % 1_000_000;
     let seed = number("PGFORENSIC_SEED").unwrap_or_else(clock);
     let total = number("PGFORENSIC_SCENARIOS").unwrap_or(200) as usize;
     println!("PGFORENSIC_SEED={seed}");
@@ -100,7 +106,12 @@ fn live_recoveries_are_what_we_predict() {
         println!("{times:>5} {what}");
     }
     let disagreements = check.disagreements.into_inner().unwrap();
-    assert!(disagreements.is_empty(), "{} disagreements, seed {seed}:\n{}", disagreements.len(), disagreements.join("\n"));
+    assert!(
+        disagreements.is_empty(),
+        "{} disagreements, seed {seed}:\n{}",
+        disagreements.len(),
+        disagreements.join("\n")
+    );
 }
 
 impl Check {
@@ -157,7 +168,10 @@ impl Check {
         World::load(server, &self.client, &directory).unwrap_or_else(|| {
             fs::create_dir_all(&directory).unwrap();
             let owner = scratch.display();
-            shell(worlds, &format!("rm -rf {0} && mkdir {0} && chown --reference={owner} {0}", directory.display()));
+            shell(
+                worlds,
+                &format!("rm -rf {0} && mkdir {0} && chown --reference={owner} {0}", directory.display()),
+            );
             story::make(server, &self.client, seed, &directory)
         })
     }
@@ -221,7 +235,14 @@ impl Check {
     fn keep(&self, keep: &Path, world: &World, scenario: &Scenario, scratch: &Path, text: &mut String) {
         let count = self.disagreements.lock().unwrap().len() + 1;
         let into = keep.join(format!("{}-{}-{count}", world.server.major, world.seed));
-        shell(scratch, &format!("rm -rf {0} && mkdir -p {0}/before && cp -a {1} {0}/after", into.display(), scratch.display()));
+        shell(
+            scratch,
+            &format!(
+                "rm -rf {0} && mkdir -p {0}/before && cp -a {1} {0}/after",
+                into.display(),
+                scratch.display()
+            ),
+        );
         let place = Place { world, directory: into.join("before") };
         place.lay_out(scenario);
         fs::write(into.join("disagreement.txt"), &text).unwrap();

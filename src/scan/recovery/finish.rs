@@ -124,6 +124,8 @@ impl Recovery<'_> {
             if !self.has_directory(name)
                 && let Loss::Refused(message) = row.loss(self.kind.major, recovers)
             {
+                // The transaction that the server asks for first is not foretold.
+                let message = message.split(": Could not").next().unwrap_or(message).replace('…', "0");
                 return Err(End::refused(StopReason::MissingFile, message));
             }
         }
@@ -228,7 +230,9 @@ impl Recovery<'_> {
 
     pub(super) fn say(&self, fault: &WalFault) -> Option<String> {
         let silent = matches!(fault, WalFault::NoPage { .. })
-            || self.kind.major < Major::V13 && fault.is_of_page_header();
+            || self.kind.major < Major::V13
+                && fault.is_of_page_header()
+                && self.kind.size.offset(fault.place()) == 0;
         (!silent).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
     }
 

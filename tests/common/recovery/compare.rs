@@ -117,6 +117,12 @@ fn request_rows(text: &mut String, seen: &Value, said: &Value) {
     let equal = seen.iter().zip(&said).take_while(|(one, other)| one == other).count();
     writeln!(text, "  wal_requests: {equal} equal, then").unwrap();
     for (who, rows) in [("server", seen), ("prediction", said)] {
-        writeln!(text, "    {:<11} {}", format!("{who}:"), rows[equal..].iter().take(12).cloned().collect::<Vec<_>>().join(", ")).unwrap();
+        writeln!(
+            text,
+            "    {:<11} {}",
+            format!("{who}:"),
+            rows[equal..].iter().take(12).cloned().collect::<Vec<_>>().join(", ")
+        )
+        .unwrap();
     }
 }

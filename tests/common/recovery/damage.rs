@@ -96,7 +96,9 @@ impl Place<'_> {
             ["move", segment] => {
                 drop(fs::rename(self.segment("one", segment), self.segment("two", segment)));
             }
-            ["copy", segment] => drop(fs::hard_link(self.segment("one", segment), self.segment("two", segment))),
+            ["copy", segment] => {
+                drop(fs::hard_link(self.segment("one", segment), self.segment("two", segment)))
+            }
             ["keep", segment] => {
                 if let Ok(content) = fs::read(self.segment("one", segment)) {
                     self.write(&self.segment("wal", segment), &content);
@@ -247,7 +249,10 @@ impl Place<'_> {
         let here = self.directory.display();
         shell(&self.directory, &format!("cp -a {} {here}/data", base.display()));
         // Hard links: what is changed is written anew.
-        shell(&self.directory, &format!("cp -al {} {here}/one && mkdir {here}/two", self.world.archive().display()));
+        shell(
+            &self.directory,
+            &format!("cp -al {} {here}/one && mkdir {here}/two", self.world.archive().display()),
+        );
         self.give(&self.directory.join("two"));
         for change in &scenario.changes {
             self.change(change);

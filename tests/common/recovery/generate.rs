@@ -111,7 +111,11 @@ impl Draw<'_> {
         let from = format!("{}.start", scenario.base);
         let from = self.world.marks.iter().find(|mark| mark.name == from).map_or(0, |mark| mark.lsn);
         let near: Vec<_> = self.world.marks.iter().filter(|mark| mark.lsn >= from).collect();
-        if self.chance(70) { self.pick(&near).name.clone() } else { self.pick(&self.world.marks).name.clone() }
+        if self.chance(70) {
+            self.pick(&near).name.clone()
+        } else {
+            self.pick(&self.world.marks).name.clone()
+        }
     }
 
     /// A segment at a mark or beside it, mostly one that was archived.
@@ -171,9 +175,25 @@ impl Draw<'_> {
             56 => vec![self.control()],
             57 => {
                 let path = self.pick(&[
-                    "global", "pg_wal", "pg_notify", "pg_replslot", "pg_twophase", "pg_tblspc", "pg_logical/snapshots",
-                    "pg_logical/mappings", "pg_multixact/members", "pg_multixact/offsets", "pg_xact", "pg_commit_ts",
-                    "pg_dynshmem", "pg_serial", "pg_snapshots", "pg_stat", "pg_stat_tmp", "pg_subtrans", "pg_wal/archive_status",
+                    "global",
+                    "pg_wal",
+                    "pg_notify",
+                    "pg_replslot",
+                    "pg_twophase",
+                    "pg_tblspc",
+                    "pg_logical/snapshots",
+                    "pg_logical/mappings",
+                    "pg_multixact/members",
+                    "pg_multixact/offsets",
+                    "pg_xact",
+                    "pg_commit_ts",
+                    "pg_dynshmem",
+                    "pg_serial",
+                    "pg_snapshots",
+                    "pg_stat",
+                    "pg_stat_tmp",
+                    "pg_subtrans",
+                    "pg_wal/archive_status",
                 ]);
                 vec![format!("rmdir:{path}")]
             }

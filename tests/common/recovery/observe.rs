@@ -116,7 +116,8 @@ fn end_of_recovery(world: &World, recovery: &Recovery) -> Option<u64> {
         return any_timeline(world, recovery, start, |wal| Some(wal.record(start)?.end));
     }
     // It died while it replayed a record.
-    let context = recovery.log.lines().find_map(|line| line.split_once("WAL redo at ").map(|(_, rest)| rest))?;
+    let context =
+        recovery.log.lines().find_map(|line| line.split_once("WAL redo at ").map(|(_, rest)| rest))?;
     let start = parse_lsn(context.split_whitespace().next()?)?;
     let prev = any_timeline(world, recovery, start, |wal| Some(wal.record(start)?.prev))?;
     any_timeline(world, recovery, prev, |wal| Some(wal.record(prev)?.end))

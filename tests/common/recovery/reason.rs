@@ -97,7 +97,8 @@ pub fn stop_reason(log: &str) -> &'static str {
     // Lines from before are about a copy that was not the last one: another file was brought since then.
     let redo = lines.iter().position(|(_, text)| text.starts_with("redo starts at")).unwrap_or(0);
     let end = lines.iter().position(|(_, text)| text.starts_with("redo done at")).unwrap_or(lines.len());
-    let restored = |(_, text): &(&str, &str)| text.starts_with("restored log file") && !text.contains(".history");
+    let restored =
+        |(_, text): &(&str, &str)| text.starts_with("restored log file") && !text.contains(".history");
     let redo = lines[..end].iter().rposition(restored).map_or(redo, |at| at.max(redo));
     lines[redo..end.max(redo)].iter().rev().find_map(|(_, text)| word(text)).unwrap_or("wal_missing")
 }

@@ -179,11 +179,7 @@ impl Story<'_> {
     }
 
     fn scene(&self) -> Scene<'_> {
-        Scene {
-            server: &self.world.server,
-            client: &self.world.client,
-            directory: &self.world.directory,
-        }
+        Scene { server: &self.world.server, client: &self.world.client, directory: &self.world.directory }
     }
 
     fn sql(&self, sql: &str) -> String {
@@ -195,9 +191,21 @@ impl Story<'_> {
         let world = &*self.world;
         let host = world.directory.display().to_string();
         let mut psql = world.client.command("psql", &world.directory);
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", &host, "-U", "postgres", "-f", "-"]);
-        let mut child =
-            psql.stdin(Stdio::piped()).stdout(Stdio::piped()).arg("postgres").spawn().unwrap();
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            &host,
+            "-U",
+            "postgres",
+            "-f",
+            "-",
+        ]);
+        let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).arg("postgres").spawn().unwrap();
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{script}");
@@ -314,7 +322,10 @@ impl Story<'_> {
                 0 => "update t set v = v || 'y' where i = 1;\n".to_owned(),
                 1 => "delete from t where i = 2;\n".to_owned(),
                 2 => "create table u as select 1 as i; drop table u;\n".to_owned(),
-                3 => "begin; select nextval('s'); savepoint a; insert into t values (3); release a; commit;\n".to_owned(),
+                3 => {
+                    "begin; select nextval('s'); savepoint a; insert into t values (3); release a; commit;\n"
+                        .to_owned()
+                }
                 4 => "begin; insert into t values (4); rollback;\n".to_owned(),
                 5 => "vacuum t;\n".to_owned(),
                 _ => format!(
@@ -342,8 +353,13 @@ impl Story<'_> {
     }
 
     fn add(&mut self, name: &str, lsn: u64, time: &str, restore_point: bool) {
-        let mark =
-            Mark { name: name.to_owned(), timeline: self.timeline, lsn, time: time.to_owned(), restore_point };
+        let mark = Mark {
+            name: name.to_owned(),
+            timeline: self.timeline,
+            lsn,
+            time: time.to_owned(),
+            restore_point,
+        };
         self.world.marks.push(mark);
     }
 
@@ -398,7 +414,12 @@ impl Story<'_> {
         let end = if standby { "pg_last_wal_replay_lsn()" } else { "pg_current_wal_insert_lsn()" };
         let end = parse_lsn(&self.sql(&format!("select {end}"))).unwrap();
         // The end record and the switch behind it lie in the segment before.
-        self.add(&format!("{name}.stop"), if standby { end } else { end - 1 - end % self.world.segment_size }, "", false);
+        self.add(
+            &format!("{name}.stop"),
+            if standby { end } else { end - 1 - end % self.world.segment_size },
+            "",
+            false,
+        );
     }
 
     /// Marks at the start of a backup, from its label.
@@ -433,9 +454,15 @@ impl Story<'_> {
         // The restore point inside: the last of the positions but one switch.
         let lines: Vec<&str> = output.lines().filter(|line| line.contains('/')).collect();
         let inside = parse_lsn(lines[lines.len() - 2]).unwrap();
-        shell(&directory, &format!("cd bases/{name} && rm -rf postmaster.* pg_wal pg_replslot/* && mkdir -p -m 700 pg_wal/archive_status"));
+        shell(
+            &directory,
+            &format!(
+                "cd bases/{name} && rm -rf postmaster.* pg_wal pg_replslot/* && mkdir -p -m 700 pg_wal/archive_status"
+            ),
+        );
         let label = fs::read_to_string(directory.join(format!("{name}.label"))).unwrap();
-        fs::write(directory.join(format!("bases/{name}/backup_label")), label.trim_end().to_owned() + "\n").unwrap();
+        fs::write(directory.join(format!("bases/{name}/backup_label")), label.trim_end().to_owned() + "\n")
+            .unwrap();
         if crate::common::is_root() {
             shell(&directory, &format!("chown -R postgres: bases/{name}"));
         }

@@ -78,9 +78,10 @@ impl World {
     }
 
     pub fn save(&self) {
-        let marks = self.marks.iter().map(|mark| {
-            json!([mark.name, mark.timeline, mark.lsn, mark.time, mark.restore_point])
-        });
+        let marks = self
+            .marks
+            .iter()
+            .map(|mark| json!([mark.name, mark.timeline, mark.lsn, mark.time, mark.restore_point]));
         let value = json!({
             "seed": self.seed, "segment_size": self.segment_size, "marks": marks.collect::<Vec<_>>(),
             "xids": self.xids, "backups": self.backups, "copies": self.copies,
