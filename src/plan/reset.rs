@@ -176,7 +176,7 @@ fn prepare(values: &ResetValues, places: &Places) -> Option<Step> {
     if values.guess.as_ref().is_some_and(|guess| guess.needs_touch) {
         lines.push(format!("touch {}", quoted_path(&places.copy.join("global/pg_control"))));
     }
-    if values.guess.as_ref().is_some_and(|guess| guess.first_segment.is_none()) {
+    if values.guess.as_ref().is_some_and(|guess| guess.first_segment().is_none()) {
         lines.push(format!("mkdir -m 700 {}", quoted_path(&places.copy.join("pg_wal"))));
     }
     let newest = values.missing_pages.iter().filter(|pages| pages.newest);
@@ -207,7 +207,7 @@ fn prepare(values: &ResetValues, places: &Places) -> Option<Step> {
 fn dry_run(values: &ResetValues, places: &Places) -> Step {
     let command = command(values, &places.copy).replacen("-f", "-n", 1);
     let mut expect = Vec::new();
-    expect.extend(values.next_wal_file().map(|name| format!("First log segment after reset:        {name}")));
+    expect.extend(values.first_segment().map(|name| format!("First log segment after reset:        {name}")));
     let mut line = |name: &str, field| {
         expect.extend(values.number(field).map(|value| format!("{:<38}{value}", format!("{name}:"))));
     };
@@ -253,12 +253,17 @@ fn reset(values: &ResetValues, places: &Places) -> Step {
 fn start(values: &ResetValues, places: &Places) -> Step {
     let copy = quoted_path(&places.copy);
     let log = quoted(&format!("{}.log", places.copy.display()));
+    // postgresql.conf can ask for less than two segments of the size that pg_resetwal takes.
+    let sizes = match values.number(Field::WalSegSize) {
+        Some(_) => "",
+        None => " -c min_wal_size=80MB -c max_wal_size=1GB",
+    };
     let elsewhere = if values.copy.config_elsewhere { " -c config_file=CONFIG" } else { "" };
     // The copy must not write into the original's archive, nor wait for a standby, nor clean up what was not looked at.
     let settings = "-c listen_addresses= -c archive_mode=off -c autovacuum=off -c synchronous_standby_names= \
                     -c default_transaction_read_only=on";
     let socket = format!("-k {}", places.copy.display());
-    let options = quoted(&format!("{settings} {socket}{elsewhere}"));
+    let options = quoted(&format!("{settings}{sizes} {socket}{elsewhere}"));
     step(
         "Start the copy for nobody but the dump",
         format!("pg_ctl -D {copy} -w -l {log} -o {options} start"),

@@ -3,7 +3,7 @@
 use crate::pg::time::{local_zone, push_rfc3339_micros, with_offset};
 use crate::plan::reset::{command, consequences, not_given};
 use crate::report::{Cell, Fact, Section};
-use crate::scan::reset::{Certainty, Field, ResetLoss, ResetValues, Value};
+use crate::scan::reset::{Certainty, Field, Guess, ResetLoss, ResetValues, Value};
 use crate::scan::wal_find::Ending;
 use std::path::Path;
 
@@ -27,7 +27,7 @@ fn summary(values: &ResetValues, copy: &Path) -> Section {
     let mut facts = vec![fact("command", "On a copy", command(values, copy))];
     let missing: Vec<_> = not_given(values).map(|value| left_to_itself(value, values)).collect();
     if !missing.is_empty() {
-        facts.push(fact("not_given", "Not known", missing.join("; ")));
+        facts.push(fact("not_given", "Not known, not given", missing.join("; ")));
     }
     let needed = match &values.whole {
         Ok(()) => Cell::Spelled(
@@ -45,7 +45,7 @@ fn summary(values: &ResetValues, copy: &Path) -> Section {
     }
     let guess = values.guess.as_ref();
     facts.push(fact("guess", "pg_resetwal itself takes", guess.map(|guess| guess.origin.text())));
-    facts.push(fact("consequences", "And for ever", consequences(values).join("; ")));
+    facts.push(fact("consequences", "Cannot be undone", consequences(values).join("; ")));
     Section::Facts { key: "reset", heading: "The last door: pg_resetwal on a copy, dump, new cluster", facts }
 }
 
@@ -53,7 +53,7 @@ fn left_to_itself(value: &Value, values: &ResetValues) -> String {
     let own = values.guess.as_ref().and_then(|guess| guess.value(value.field));
     let own =
         own.map_or(String::new(), |own| format!(" (pg_resetwal takes {})", text(value.field, own, values)));
-    format!("{}{own}: {}", value.field.name(), value.field.how_to_find())
+    format!("{}{own}", value.field.name())
 }
 
 fn loss_facts(loss: &ResetLoss, values: &ResetValues) -> Vec<Fact> {
@@ -117,7 +117,7 @@ fn row(value: &Value, values: &ResetValues) -> Vec<Cell> {
     let own = guess.and_then(|guess| guess.value(field));
     // Its own segment has its own size and timeline.
     let own_text = match field {
-        Field::NextWalSegment => guess.and_then(|guess| guess.first_segment).map(|name| name.to_string()),
+        Field::NextWalSegment => guess.and_then(Guess::first_segment).map(|name| name.to_string()),
         _ => own.map(|own| text(field, own, values)),
     };
     let by = match value.certainty {

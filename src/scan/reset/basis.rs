@@ -10,6 +10,7 @@ use crate::format::reader::Abi;
 use crate::format::slru::Slru;
 use crate::pg::{Major, TimelineId, WalSegSize};
 use crate::scan::control_wal::{Chain, FoundCheckpoint, WalEvidence, Witness, gather};
+use crate::scan::metadata::prepared::PreparedFiles;
 use crate::scan::page_rules::Cluster;
 use crate::scan::slru_lookup::{Layouts, Prepared};
 use crate::scan::wal_end::NormalEnd;
@@ -27,6 +28,8 @@ pub(super) struct Basis<'a> {
     pub whole: Result<(), String>,
     pub slrus: Vec<SlruEnd>,
     pub prepared: Prepared,
+    /// 17+: prepared transactions with their epochs, by the names of their files.
+    pub prepared_names: Vec<(u64, String)>,
     pub relations: Option<Relations>,
     pub unreadable: Vec<(PathBuf, String)>,
 }
@@ -50,6 +53,11 @@ impl<'a> Basis<'a> {
         let slrus: Vec<_> =
             arrays.into_iter().map(|slru| SlruEnd::scan(&cluster.directory, layouts.of(slru))).collect();
         let prepared = Prepared::scan(&cluster.directory, &layouts);
+        let names = PreparedFiles::scan(&cluster.directory, abi, layouts.major).files.into_iter();
+        let prepared_names = match layouts.major >= Major::V17 {
+            true => names.map(|file| (file.named_xid, file.name)).collect(),
+            false => Vec::new(),
+        };
         let relations = input.relations.then(|| Relations::scan(cluster, input.threads, input.done));
         let mut unreadable = std::mem::take(&mut wal.unreadable);
         let errors = slrus.iter().flat_map(|slru| &slru.unreadable).chain(&prepared.unreadable);
@@ -64,6 +72,7 @@ impl<'a> Basis<'a> {
             whole: Ok(()),
             slrus,
             prepared,
+            prepared_names,
             relations,
             unreadable,
         };

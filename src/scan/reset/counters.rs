@@ -6,7 +6,7 @@ use super::value::{Certainty, Field, Value, Witness};
 use crate::format::control::ControlFile;
 use crate::format::slru::Slru;
 use crate::pg::ids::{FIRST_NORMAL_OBJECT_ID, FIRST_NORMAL_TRANSACTION_ID};
-use crate::pg::{Lsn, Major};
+use crate::pg::{Lsn, Major, WalSegSize};
 use crate::scan::cluster::{ClusterWalk, Target};
 use crate::scan::control_wal::is_after;
 use crate::scan::page_rules::Rules;
@@ -17,8 +17,8 @@ pub(super) fn values(basis: &Basis, major: Major) -> Vec<Value> {
     let xid = counters.next_xid();
     let epoch = counters.epoch(&xid);
     let mut values = vec![xid, epoch, counters.oldest_xid()];
-    values.extend(counters.multixacts());
-    values.push(counters.oldest_multi());
+    let [next_multi, next_offset] = counters.multixacts();
+    values.extend([next_multi, counters.oldest_multi(), next_offset]);
     values.push(counters.next_oid());
     values.extend(counters.commit_timestamps());
     values.push(counters.next_wal_segment());
@@ -77,6 +77,10 @@ impl Counters<'_, '_> {
             }
         }
         if self.basis.pages_are_read() {
+            // No row holds a position of members.
+            if field == Field::NextMultiOffset {
+                return Value::furthest(field, all, Certainty::Bound, after);
+            }
             // More transaction ids cost nothing. A multixact is only read with the number that follows it, so there the
             // number must be the next one.
             let rule = rule.filter(|_| field == Field::NextXid);
@@ -138,7 +142,9 @@ impl Counters<'_, '_> {
             let distance = i64::from((low as u32).wrapping_sub(full as u32) as i32);
             full.saturating_add_signed(distance) >> 32
         };
-        let logged = self.checkpoints(|copy| epoch(copy.next_xid));
+        let mut logged = self.checkpoints(|copy| epoch(copy.next_xid));
+        let names = self.basis.prepared_names.iter();
+        logged.extend(names.map(|(full, name)| witness(epoch(*full), format!("name of pg_twophase/{name}"))));
         let certainty = match xid.certainty {
             Certainty::Exact => Certainty::Exact,
             Certainty::Safe => Certainty::Safe,
@@ -293,7 +299,8 @@ impl Counters<'_, '_> {
     fn next_wal_segment(&self) -> Value {
         let basis = self.basis;
         let field = Field::NextWalSegment;
-        let Some(size) = basis.segment_size() else { return Value::unknown(field) };
+        // Positions count: the new WAL can have segments of any size.
+        let size = basis.segment_size().unwrap_or(WalSegSize::DEFAULT);
         let behind = |lsn: Lsn| size.segno(lsn).saturating_add(1);
         let mut all = Vec::new();
         if let Some(newest) = newest_name(basis.cluster, size).filter(|newest| *newest > 0) {

@@ -50,8 +50,8 @@ pub struct Guess {
     pub needs_force: bool,
     /// The values; those of a guess are `pg_resetwal`'s.
     pub control: ControlFile,
-    /// The first WAL file after the reset; `None`: pg_wal cannot be read, and it would stop.
-    pub first_segment: Option<WalFileName>,
+    /// The newest segment in pg_wal, or that of REDO; `None`: pg_wal cannot be read, and it would stop.
+    newest: Option<u64>,
 }
 
 impl Guess {
@@ -73,10 +73,12 @@ impl Guess {
             (true, false) => (GuessOrigin::BadCrc, stored),
             (false, _) => (GuessOrigin::Defaults, defaults(layout, major)?),
         };
-        let first_segment = find_end_of_xlog(cluster, &control);
+        let newest = WalSegSize::new(control.xlog_seg_size.into()).and_then(|size| {
+            Some(newest_name(cluster, size)?.max(size.segno(control.check_point_copy.redo)))
+        });
         let clean = control.db_state() == Some(DbState::ShutDown) && origin == GuessOrigin::Control;
         let needs_touch = cluster.control.as_ref().is_err_and(|error| error.is_not_found());
-        Some(Guess { origin, needs_touch, needs_force: !clean, control, first_segment })
+        Some(Guess { origin, needs_touch, needs_force: !clean, control, newest })
     }
 
     /// One of its values.
@@ -92,10 +94,24 @@ impl Guess {
             Field::NextOid => copy.next_oid.into(),
             Field::OldestCommitTsXid => copy.oldest_commit_ts_xid.into(),
             Field::NewestCommitTsXid => copy.newest_commit_ts_xid.into(),
-            Field::NextWalSegment => self.first_segment?.segno(self.segment_size()?)?,
+            Field::NextWalSegment => self.end_of_xlog(self.segment_size()?)?,
             Field::WalSegSize => self.control.xlog_seg_size.into(),
             Field::CharSignedness => self.control.default_char_signedness?.into(),
         })
+    }
+
+    /// `FindEndOfXLOG`: the segment of this size behind all that it finds. It takes positions from its own size, so that
+    /// after a guess they lie far ahead where segments are smaller than 16 MB.
+    pub fn end_of_xlog(&self, size: WalSegSize) -> Option<u64> {
+        let own = self.segment_size()?.bytes();
+        let end = self.newest?.saturating_mul(own).saturating_add(own - 1);
+        Some((end / size.bytes()).saturating_add(1))
+    }
+
+    /// The first WAL file after a reset without options.
+    pub fn first_segment(&self) -> Option<WalFileName> {
+        let size = self.segment_size()?;
+        Some(WalFileName::new(self.control.check_point_copy.this_timeline, self.end_of_xlog(size)?, size))
     }
 
     /// Size of its WAL segments.
@@ -127,14 +143,6 @@ fn defaults(layout: Layout, major: Major) -> Option<ControlFile> {
     copy.next_multi_offset = u64::from(major >= Major::V19);
     control.xlog_seg_size = WalSegSize::DEFAULT.bytes() as u32;
     Some(control)
-}
-
-/// `FindEndOfXLOG`: behind the newest name in pg_wal, and behind the last checkpoint's REDO.
-fn find_end_of_xlog(cluster: &Cluster, control: &ControlFile) -> Option<WalFileName> {
-    let size = WalSegSize::new(control.xlog_seg_size.into())?;
-    let newest = newest_name(cluster, size)?;
-    let segno = newest.max(size.segno(control.check_point_copy.redo));
-    Some(WalFileName::new(control.check_point_copy.this_timeline, segno.saturating_add(1), size))
 }
 
 /// The newest segment number among the names in pg_wal, `.partial` ones too; 0 if there is none. Names are not asked

@@ -156,14 +156,26 @@ impl ResetValues {
         self.get(field)?.value
     }
 
-    /// Size of the new WAL segments, if it is known.
+    /// Size of the new WAL segments: where it is not known, what pg_resetwal takes.
     pub fn segment_size(&self) -> Option<WalSegSize> {
-        WalSegSize::new(self.number(Field::WalSegSize)?)
+        match self.number(Field::WalSegSize) {
+            Some(bytes) => WalSegSize::new(bytes),
+            None => self.guess.as_ref()?.segment_size(),
+        }
     }
 
     /// The name for `-l`.
     pub fn next_wal_file(&self) -> Option<WalFileName> {
-        let segno = self.number(Field::NextWalSegment)?;
+        self.wal_file(self.number(Field::NextWalSegment)?)
+    }
+
+    /// The first file after the reset with all options: pg_resetwal takes its own, if that is further on.
+    pub fn first_segment(&self) -> Option<WalFileName> {
+        let own = self.guess.as_ref().and_then(|guess| guess.end_of_xlog(self.segment_size()?));
+        self.wal_file(self.number(Field::NextWalSegment)?.max(own.unwrap_or(0)))
+    }
+
+    fn wal_file(&self, segno: u64) -> Option<WalFileName> {
         Some(WalFileName::new(self.timeline.unwrap_or(TimelineId(1)), segno, self.segment_size()?))
     }
 }

@@ -114,7 +114,7 @@ const ROWS: &[Row] = &[
         key: "wal_segment_size",
         option: "--wal-segsize",
         name: "Bytes per WAL segment",
-        how: "size of any WAL file in the archive, or pg_controldata of a standby or backup",
+        how: "not critical: the new WAL can have segments of any size",
     },
     Row {
         field: Field::CharSignedness,
