@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use common::{
     MAJORS, cluster, is_root, json, pgforensic, pgforensic_command, poke, servers, testdata, testdata_text,
 };
-use pgforensic::format::control::{Layout, detect};
+use pgforensic::format::control::{CONTROL_FILE_SIZE, Layout, detect};
+use pgforensic::format::control_write::write_control;
 use pgforensic::format::crc32c::crc32c;
 use pgforensic::format::reader::Abi;
 use pgforensic::pg::Major;
@@ -338,4 +339,19 @@ fn kill_with_a_busy_backend(server: &common::Server, client: &common::Server, sc
     assert!(found.contains(&"DIR-004".to_owned()), "{}: {found:?}", server.major);
     assert!(found.contains(&"CTL-013".to_owned()), "{}: {found:?}", server.major);
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_control_file_written_from_its_values_is_the_servers() {
+    for major in MAJORS {
+        let scratch = cluster(major);
+        let mut files = vec![fs::read(scratch.path().join("cluster/global/pg_control")).unwrap()];
+        files.push(fs::read(testdata(format!("pg{major}/vector/pg_control"))).unwrap());
+        for bytes in files {
+            let detected = detect(&bytes, None);
+            let written = write_control(&detected.control, detected.layout);
+            assert_eq!(written.len(), CONTROL_FILE_SIZE);
+            assert_eq!(written[..bytes.len().min(CONTROL_FILE_SIZE)], bytes, "{major}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::scene::{Scene, append, shell};
-use common::{Server, is_root, poke, servers};
+use common::{Server, is_root, pgforensic, poke, servers};
 use pgforensic::plan::reset::{Places, command, steps};
 use pgforensic::report::Section;
 use pgforensic::scan::page_rules::Cluster;
@@ -186,8 +186,11 @@ fn make(scene: &Scene) -> Truth {
     );
     server.start(directory, "data");
     let (commits, xid, last) = work(scene);
-    server.stop(directory, "data", "immediate");
-    shell(directory, "cp -a data truth");
+    // Its processes end when they see that it is gone.
+    shell(
+        directory,
+        "kill -9 $(head -1 data/postmaster.pid) && sleep 2 && cp -a data truth && rm truth/postmaster.pid",
+    );
     server.start(directory, "truth");
     let rows = rows(&scene.sql("select i from t order by i"));
     server.stop(directory, "truth", "fast");
@@ -254,13 +257,19 @@ fn left_by_guess(server: &Server, directory: &Path, name: &str) -> BTreeSet<Stri
         shell(directory, "cp -p guess/PG_VERSION guess/global/pg_control && : > guess/global/pg_control");
     }
     server.run("pg_resetwal", directory, &["-f", "-D", "guess"]);
-    let options = format!("-c listen_addresses= -k {}", directory.display());
+    let options =
+        format!("-c listen_addresses= -c min_wal_size=80MB -c max_wal_size=1GB -k {}", directory.display());
     let started = server
         .command("pg_ctl", directory)
         .args(["-D", "guess", "-w", "-t", "20", "-l", "guess.log", "-o", &options, "start"])
         .output()
         .unwrap();
     if !started.status.success() {
+        let log = fs::read_to_string(directory.join("guess.log")).unwrap();
+        println!(
+            "pg_resetwal alone: {}",
+            log.lines().rfind(|line| line.contains("FATAL")).unwrap_or_default()
+        );
         return BTreeSet::new();
     }
     let host = directory.display().to_string();
@@ -270,6 +279,7 @@ fn left_by_guess(server: &Server, directory: &Path, name: &str) -> BTreeSet<Stri
         .output()
         .unwrap();
     server.stop(directory, "guess", "immediate");
+    print!("{}", String::from_utf8_lossy(&asked.stderr));
     rows(&String::from_utf8_lossy(&asked.stdout))
 }
 
@@ -318,6 +328,33 @@ fn not_behind(values: &ResetValues, truth: &Truth, fields: &[Field], case: &str)
 const COUNTERS: &[Field] =
     &[Field::NextXid, Field::OldestXid, Field::NextMulti, Field::OldestMulti, Field::NextMultiOffset];
 
+/// pg_control is lost and the WAL is whole: with the file that we write nothing is lost.
+fn replayed(scene: &Scene, truth: &Truth) {
+    let (server, directory) = (scene.server, scene.directory);
+    shell(directory, "cp -a data replayed && rm replayed/global/pg_control replayed/postmaster.pid");
+    let written = directory.join("rebuilt");
+    let output = pgforensic(directory, &["controldata", "replayed", "--write-to", written.to_str().unwrap()]);
+    assert!(written.exists(), "{}", String::from_utf8_lossy(&output.stderr));
+    let own = "replayed/global/pg_control";
+    shell(
+        directory,
+        &format!("cp rebuilt {own} && chown --reference=data/PG_VERSION {own} && chmod 600 {own}"),
+    );
+    let names =
+        ["Latest checkpoint's", "Database system identifier", "Data page checksum version", "Default char"];
+    let kept = |name: &str| {
+        let text = tool(server, "pg_controldata", directory, &["-D", name]);
+        let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(kept("replayed"), kept("data"), "{}", server.major);
+    server.start(directory, "replayed");
+    let found = rows(&scene.sql("select i from t order by i"));
+    server.stop(directory, "replayed", "fast");
+    assert_eq!(found, truth.rows, "{}", server.major);
+    println!("{} without control: every row is there with the pg_control that we write", server.major);
+}
+
 #[test]
 fn live_resetwal_values_are_those_of_recovery_and_lose_no_row() {
     let Some((all, client)) = with_resetwal() else { return };
@@ -341,12 +378,13 @@ fn live_resetwal_values_are_those_of_recovery_and_lose_no_row() {
         assert_eq!(loss.totals.last.unwrap().time, truth.last, "{major}");
         assert_eq!(loss.open_end, None);
 
-        for case in ["control", "wal", "both"] {
+        replayed(&scene, &truth);
+        for case in ["nothing", "control", "wal", "both"] {
             shell(directory, &format!("rm -rf {case} && cp -a data {case}"));
-            if case != "wal" {
+            if matches!(case, "control" | "both") {
                 shell(directory, &format!("rm {case}/global/pg_control"));
             }
-            if case != "control" {
+            if matches!(case, "wal" | "both") {
                 shell(directory, &format!("rm {case}/pg_wal/0*"));
             }
             let values = prove(&directory.join(case), &[], true);
@@ -359,7 +397,7 @@ fn live_resetwal_values_are_those_of_recovery_and_lose_no_row() {
                 }
                 println!("by names: {}", command(&names, Path::new("/srv/copy")));
             }
-            if case == "control" {
+            if matches!(case, "nothing" | "control") {
                 exact(&values, &truth, &text);
                 exact(&names, &truth, &text);
             } else {

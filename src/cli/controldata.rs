@@ -7,21 +7,24 @@
 mod evidence;
 mod lines;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use self::evidence::Counts;
 use self::lines::{Context, Line};
+use super::output_place::refuse_inside;
 use super::{Common, Failure};
 use crate::check::control::{
-    Evidence, Proof, check_against_wal, check_control, check_control_in_directory, check_evidence,
-    check_owner, control_verdict, diff_verdict, evidence_verdict,
+    Evidence, Proof, Rebuilt, check_against_wal, check_control, check_control_in_directory, check_evidence,
+    check_owner, control_verdict, diff_verdict, evidence_verdict, rebuild,
 };
 use crate::check::directory::check_directory;
 use crate::finding::{Coverage, Finding, Findings, Place, ctl};
 use crate::format::control::{CONTROL_FILE_SIZE, Detected};
 use crate::pg::time::local_zone;
 use crate::pg::{Major, WalSegSize};
+use crate::plan::shell::path as quoted_path;
 use crate::report::{Cell, Fact, Format, Report, Section, Status, cell_text};
 use crate::scan::control::{ControlScan, Surroundings, find_history, first_segments, scan_control};
 use crate::scan::control_wal::other_owner;
@@ -42,6 +45,7 @@ use crate::source::pgdata::DataDirectory;
   pgforensic controldata /data/primary --diff /data/standby
   pgforensic controldata /data/lost --archive /archive    pg_control is gone: what proves its fields?
   pgforensic controldata /data/primary --from-wal         does it agree with the WAL?
+  pgforensic controldata /data/lost --write-to /root/pg_control   a new one, to replay the WAL with
   pgforensic controldata --format json | jq .control.redo_wal_file")]
 pub(super) struct Arguments {
     /// The data directory
@@ -62,6 +66,9 @@ pub(super) struct Arguments {
     /// Read the WAL of this directory too, whether pg_control is sound or not; several are searched in this order
     #[arg(long, value_name = "DIR", conflicts_with = "diff")]
     archive: Vec<PathBuf>,
+    /// Write the pg_control that the WAL proves into this new file: with it a server replays the WAL
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["diff", "file"])]
+    write_to: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -107,6 +114,10 @@ impl Arguments {
                 return Err(Failure::Usage(message.to_owned()));
             }
         };
+        if let Some(file) = &self.write_to {
+            let root = target.directory.as_ref().map(|(directory, _)| directory.root().to_owned());
+            refuse_inside(file, root.iter().chain(&self.archive))?;
+        }
         match &self.diff {
             Some(other) => self.diff(&target, other),
             None => self.show(&target),
@@ -148,9 +159,9 @@ impl Arguments {
         let mut sections: Vec<_> =
             shown.map(|(scan, context)| control_section(scan, context)).into_iter().collect();
         let own_sections = sections.len();
-        let asked = self.from_wal || !self.archive.is_empty();
+        let asked = self.from_wal || !self.archive.is_empty() || self.write_to.is_some();
         if doubted && target.directory.is_some() || asked {
-            let more = self.prove(target, scan.as_ref(), &mut findings, &mut coverage, &mut sections);
+            let more = self.prove(target, scan.as_ref(), &mut findings, &mut coverage, &mut sections)?;
             verdict = format!("{verdict}; {more}");
         }
         let report = self.report(vec![target.path.clone()], verdict, findings, coverage, sections);
@@ -179,7 +190,7 @@ impl Arguments {
         findings: &mut Findings,
         coverage: &mut Coverage,
         sections: &mut Vec<Section>,
-    ) -> String {
+    ) -> Result<String, Failure> {
         let directory = target.directory.as_ref().map(|(directory, facts)| (directory, facts));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let evidence = Evidence::gather(directory, &self.archive, scan, threads);
@@ -203,9 +214,24 @@ impl Arguments {
         }
         let detected = scan.filter(|scan| scan.length > 0).map(|scan| &scan.detected);
         sections.extend(evidence::sections(&evidence, &judgement, proof.as_ref(), detected));
-        let Some(proof) = proof else { return "nothing says which major it was".to_owned() };
+        let Some(proof) = proof else { return Ok("nothing says which major it was".to_owned()) };
         let counts = Counts::of(&proof);
-        evidence_verdict(&evidence, &judgement, counts.proved, counts.inferred, counts.all)
+        let verdict = evidence_verdict(&evidence, &judgement, counts.proved, counts.inferred, counts.all);
+        let Some(file) = &self.write_to else { return Ok(verdict) };
+        match rebuild(&evidence, &judgement, &proof, random_bytes()) {
+            Ok(rebuilt) => {
+                std::fs::write(file, &rebuilt.bytes)?;
+                sections.insert(0, written_section(file, &rebuilt));
+                Ok(format!(
+                    "{verdict}; a pg_control that starts recovery there was written to {}",
+                    file.display()
+                ))
+            }
+            Err(why) => {
+                coverage.fail(file, format!("not written: {why}"));
+                Ok(format!("{verdict}; no pg_control was written: {why}"))
+            }
+        }
     }
 
     fn diff(&self, target: &Target, other: &Path) -> Result<Status, Failure> {
@@ -236,6 +262,30 @@ impl Arguments {
     ) -> Report {
         Report { command: "controldata", subject, verdict, findings, coverage, sections }
     }
+}
+
+/// For the nonce, which hides what users there are.
+fn random_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for word in bytes.chunks_mut(8) {
+        let random = RandomState::new().hash_one(word.as_ptr() as usize).to_ne_bytes();
+        word.iter_mut().zip(random).for_each(|(to, from)| *to = from);
+    }
+    bytes
+}
+
+fn written_section(file: &Path, rebuilt: &Rebuilt) -> Section {
+    let own = "COPY/global/pg_control";
+    let put = format!(
+        "cp {} {own} && chown --reference=COPY/PG_VERSION {own} && chmod 600 {own}",
+        quoted_path(file)
+    );
+    let facts = vec![
+        fact("file", "File", Cell::Path(file.to_owned())),
+        fact("command", "On a copy", put.into()),
+        fact("notes", "But", Some(rebuilt.notes.join("; ")).filter(|notes| !notes.is_empty()).into()),
+    ];
+    Section::Facts { key: "written", heading: "The new pg_control", facts }
 }
 
 /// Is there no sound pg_control, or is it another cluster's?

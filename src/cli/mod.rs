@@ -8,6 +8,7 @@ mod explain_block;
 mod generate;
 mod items;
 mod locate;
+mod output_place;
 mod page;
 pub mod plan;
 mod prediction;

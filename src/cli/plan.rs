@@ -6,6 +6,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
+use super::output_place::refuse_inside;
 use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction};
 use crate::finding::{Coverage, Findings};
@@ -76,7 +77,7 @@ impl Arguments {
         self.backup.iter_mut().chain(&mut self.pgdata).for_each(whole);
         self.start.archive.iter_mut().chain(&mut self.start.copy_wal_from).for_each(whole);
         if let Some(target) = &self.write_to {
-            self.refuse_inside(target)?;
+            refuse_inside(target, self.inputs())?;
         }
         let found = self.find()?;
         if let Some(target) = &self.write_to {
@@ -100,29 +101,6 @@ impl Arguments {
 
     fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
         self.pgdata.iter().chain(&self.backup).chain(&self.start.archive).chain(&self.start.copy_wal_from)
-    }
-
-    /// Nothing is written into what is examined.
-    fn refuse_inside(&self, target: &Path) -> Result<(), Failure> {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned());
-        let parent =
-            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let real = parent.canonicalize().unwrap_or_else(|_| whole(parent));
-        let inside = |input: &&PathBuf| {
-            let input = input.canonicalize().unwrap_or_else(|_| whole(input));
-            real.starts_with(&input) || whole(target).starts_with(&input)
-        };
-        match self.inputs().find(inside) {
-            Some(input) => Err(Failure::Usage(format!(
-                "\"{}\" is inside \"{}\", which is examined: nothing is written there",
-                target.display(),
-                input.display()
-            ))),
-            None if target.exists() => {
-                Err(Failure::Usage(format!("\"{}\" exists already", target.display())))
-            }
-            None => Ok(()),
-        }
     }
 
     /// Makes the start of a directory as the command line says.

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod checksum;
 pub mod compress;
 pub mod control;
+pub mod control_write;
 pub mod crc32c;
 pub mod datum;
 pub mod file_checksum;

@@ -5,6 +5,7 @@ mod diff;
 mod evidence;
 mod origin;
 mod proof;
+mod rebuild;
 mod state;
 mod values;
 
@@ -17,6 +18,7 @@ use crate::source::pgdata::DataDirectory;
 pub use diff::diff_verdict;
 pub use evidence::{Evidence, Judgement, check_against_wal, check_evidence, check_owner, evidence_verdict};
 pub use proof::{Confidence, Proof, without_proof};
+pub use rebuild::{Rebuilt, rebuild};
 
 /// Where pgBackRest puts the checkpoint of a restored cluster.
 const PGBACKREST_CHECKPOINT: Lsn = Lsn(0xDEAD);
