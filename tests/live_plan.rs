@@ -210,6 +210,7 @@ fn live_plans_do_what_they_say() {
         lost_wal_is_put_back(&world);
         a_lost_control_file_is_no_loss(&world);
         lost_directories_are_made(&world);
+        a_lost_control_file_without_a_backup(&world);
         a_hole_costs_what_is_said(&world);
         just_before_the_accident(&world);
         println!("plans carried out with PostgreSQL {}", server.major);
@@ -267,6 +268,22 @@ fn lost_directories_are_made(world: &World) {
     let running = world.carry_out(&at, &plan, "lost directories");
     assert_eq!(world.rows(), world.rows);
     world.stop(&at, &running);
+}
+
+/// The WAL proves what stood in it.
+fn a_lost_control_file_without_a_backup(world: &World) {
+    for damage in [
+        "rm primary/global/pg_control",
+        "printf x | dd of=primary/global/pg_control bs=1 seek=40 conv=notrunc",
+    ] {
+        let at = world.copy("no-backup");
+        shell(&at, damage);
+        let plan = world.plan(&at, &["--pgdata", "primary"]);
+        assert_eq!((kind(&plan), lost(&plan)), ("rebuild_control", 0), "{plan:#}");
+        let running = world.carry_out(&at, &plan, "lost pg_control, no backup");
+        assert_eq!(world.rows(), world.rows, "{plan:#}");
+        world.stop(&at, &running);
+    }
 }
 
 /// The data directory is gone, and a segment of the archive too.

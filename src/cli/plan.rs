@@ -1,5 +1,6 @@
 //! `pgforensic plan`: the ways out, what each comes to and leaves behind, and the steps of the best one.
 
+mod control;
 pub mod reset;
 mod tables;
 mod write;
@@ -182,6 +183,10 @@ impl Arguments {
             let first = found.ways.len();
             self.play(candidates, &known, &mut found);
             found.ways.iter_mut().skip(first).for_each(|way| way.misses_target = true);
+        }
+        let has_target = self.start.has_target() || self.before.is_some();
+        if let Some(cluster) = cluster.as_ref().filter(|_| !has_target && !found.ground.is_live) {
+            found.ways.extend(control::way(cluster, &self.start.archive, &known, &found.ground, threads));
         }
         sort(&mut found.ways);
         if let Some(cluster) =

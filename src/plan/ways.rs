@@ -19,6 +19,8 @@ pub enum Kind {
     BringWal,
     /// Restore a backup and replay the archive.
     Restore,
+    /// Make a pg_control of what the WAL proves, and start.
+    RebuildControl,
     /// pg_resetwal on a copy.
     LastDoor,
 }
@@ -29,6 +31,7 @@ impl Kind {
         match self {
             Kind::Start => "start",
             Kind::MakeDirectories => "make_directories",
+            Kind::RebuildControl => "rebuild_control",
             Kind::BringWal => "bring_wal",
             Kind::Restore => "restore",
             Kind::LastDoor => "last_door",
@@ -120,7 +123,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         Kind::MakeDirectories => format!("make the missing empty directories in {shown} and start it"),
         Kind::BringWal => format!("put the missing WAL back into {shown} and start it"),
         Kind::Restore => format!("restore the backup {shown} and replay the WAL"),
-        Kind::LastDoor => "pg_resetwal on a copy".to_owned(),
+        Kind::RebuildControl | Kind::LastDoor => "pg_resetwal on a copy".to_owned(),
     };
     let works = works(&prediction, &start);
     let mut steps = match kind {
@@ -128,7 +131,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
         Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
         Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
-        Kind::LastDoor => Vec::new(),
+        Kind::RebuildControl | Kind::LastDoor => Vec::new(),
     };
     if let Some(first) = loss.missing.first() {
         // Behind the steps that only keep what there is.
@@ -151,7 +154,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
             Kind::MakeDirectories => "if they were not empty, more is missing than the directories",
             Kind::BringWal => "a segment of another history: its first page is tested by the server",
             Kind::Restore => "what is left behind is lost for good once clients write again",
-            Kind::LastDoor => "data that contradict themselves",
+            Kind::RebuildControl | Kind::LastDoor => "data that contradict themselves",
         },
         reversible: true,
         prediction: Some(prediction),
