@@ -11,8 +11,8 @@ use super::ways::Ground;
 /// What recovery will do with the new file.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// "0/3000028": where it starts.
-    pub redo: String,
+    /// The line that the server will log about it.
+    pub log: String,
     /// Where the WAL ends.
     pub end: String,
     /// Segments that are in archives only, and that a crash recovery does not ask for.
@@ -66,7 +66,7 @@ pub fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground
         "Start the server and read its log",
         format!("pg_ctl -D {shown} -l {} -w start", quoted_path(&beside(root, ".log"))),
         "the files of this directory: recovery replays the WAL",
-        format!("redo starts at {}\ndatabase system is ready to accept connections", replay.redo),
+        format!("{}\ndatabase system is ready to accept connections", replay.log),
         "FATAL or PANIC in the log: stop, and return to the cold copy",
     ));
     steps.push(step(

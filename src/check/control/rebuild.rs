@@ -11,13 +11,8 @@ use crate::format::control_write::write_control;
 use crate::pg::Major;
 
 /// Fields without which it must not be made, besides those of the checkpoint: a wrong one destroys.
-const NEEDED: &[&str] = &[
-    "system_identifier",
-    "xlog_seg_size",
-    "pg_control_version",
-    "catalog_version_no",
-    "data_checksum_version",
-];
+const NEEDED: &[&str] =
+    &["system_identifier", "xlog_seg_size", "pg_control_version", "data_checksum_version"];
 
 /// A control file.
 #[derive(Debug)]

@@ -39,7 +39,13 @@ pub(super) fn way(
         bring.push(source.path.clone());
     }
     let root = cluster.directory.root();
-    let replay = Replay { redo: newest.body.redo.text(major), end: chain.behind.text(major), bring };
+    // Behind a shutdown checkpoint redo begins with the next record, if there is one.
+    let log = match (newest.shutdown, chain.found.newest == Some(newest.lsn)) {
+        (true, true) => "redo is not required".to_owned(),
+        (true, false) => format!("redo starts at {}", newest.end.text(major)),
+        (false, _) => format!("redo starts at {}", newest.body.redo.text(major)),
+    };
+    let replay = Replay { log, end: chain.behind.text(major), bring };
     let mut loss = known.behind(chain.behind);
     loss.open_end =
         loss.open_end.or(chain.normal.filter(|end| end.is_end_of_files()).map(|end| end.to_string()));
@@ -53,6 +59,7 @@ pub(super) fn way(
         risk: "the cold copy is what you return to if it fails",
         reversible: true,
         settings: None,
+        misses_target: false,
         steps: steps(root, archives, &replay, ground),
     })
 }

@@ -109,9 +109,11 @@ fn table(values: &ResetValues) -> Section {
 
 fn row(value: &Value, values: &ResetValues) -> Vec<Cell> {
     let field = value.field;
-    let cell = |number: Option<u64>, spelled: Option<String>| match (number, spelled) {
-        (Some(number), Some(text)) => Cell::Spelled(Box::new(Cell::BigNumber(number)), text),
-        _ => Cell::None,
+    let cell = |number: Option<u64>, spelled: Option<String>| match (field, number) {
+        (Field::NextWalSegment | Field::CharSignedness, _) => spelled.into(),
+        // 64 bits from 19 on.
+        (Field::NextMultiOffset, Some(number)) => Cell::BigNumber(number),
+        (_, number) => number.into(),
     };
     let guess = values.guess.as_ref();
     let own = guess.and_then(|guess| guess.value(field));

@@ -173,7 +173,8 @@ pub(super) fn verdict(
     match best.kind {
         _ if best.works => {
             let instead = if best.misses_target { "instead, to the newest state" } else { "best" };
-            format!("{asked}{instead}: {}: {end}; {}", best.title, lost(&best.loss))
+            let outcome = if end.is_empty() { end } else { format!(": {end}") };
+            format!("{asked}{instead}: {}{outcome}; {}", best.title, lost(&best.loss))
         }
         Kind::LastDoor => {
             format!("{asked}nothing here gives a server that can be trusted; what is left is {}", best.title)

@@ -44,14 +44,14 @@ const ROWS: &[Row] = &[
         key: "next_xid",
         option: "-x",
         name: "NextXID",
-        how: "read the relation files (newest xmin and xmax), or get the WAL; pg_xact's file names need its files",
+        how: "--relations (newest xmin and xmax in the relation files), or the WAL",
     },
     Row {
         field: Field::NextXidEpoch,
         key: "next_xid_epoch",
         option: "-e",
         name: "NextXID epoch",
-        how: "no row holds it: pg_controldata of a standby or backup, or what applications kept of txid_current()",
+        how: "pg_controldata of a standby or backup; no row holds it",
     },
     Row {
         field: Field::OldestXid,
@@ -65,7 +65,7 @@ const ROWS: &[Row] = &[
         key: "next_multixact_id",
         option: "-m",
         name: "NextMultiXactId",
-        how: "read the relation files (newest multixact in xmax), or get the WAL",
+        how: "--relations (newest multixact in the relation files), or the WAL",
     },
     Row {
         field: Field::OldestMulti,
@@ -79,7 +79,7 @@ const ROWS: &[Row] = &[
         key: "next_multi_offset",
         option: "-O",
         name: "NextMultiOffset",
-        how: "get the WAL, or pg_multixact/members of a standby of the same moment",
+        how: "the WAL, or pg_controldata of a standby of the same moment",
     },
     Row {
         field: Field::NextOid,
@@ -107,7 +107,7 @@ const ROWS: &[Row] = &[
         key: "next_wal_segment",
         option: "-l",
         name: "First log segment after reset",
-        how: "read the relation files (newest page LSN), or list the archive: it must be behind both",
+        how: "--relations (newest page LSN in the relation files), or the names in the archive: it must be behind both",
     },
     Row {
         field: Field::WalSegSize,
