@@ -6,10 +6,11 @@
 #   lost-control  killed, and pg_control is gone
 #   hole       the machine is gone, and a segment of the archive too
 #   accident   a table was dropped, and work went on
+#   last-door  killed, pg_wal is empty, pg_control too, and there is neither a backup nor an archive
 #
 # DIR gets primary, backup and archive. The server's user runs it; nothing listens on a port.
 set -eu
-[ $# = 3 ] || { echo "usage: $0 crash|lost-wal|lost-control|hole|accident BINDIR DIR" >&2; exit 2; }
+[ $# = 3 ] || { echo "usage: $0 crash|lost-wal|lost-control|hole|accident|last-door BINDIR DIR" >&2; exit 2; }
 name=$1 bin=$2
 mkdir "$3"
 dir=$(cd "$3" && pwd)
@@ -56,6 +57,7 @@ case $name in
     lost-wal) for file in "$archive"/????????????????????????; do rm -f "$primary/pg_wal/$(basename "$file")"; done ;;
     lost-control) rm "$primary/global/pg_control" ;;
     hole) rm -r "$primary"; rm "$(ls -d "$archive"/???????????????????????? | tail -3 | head -1)" ;;
+    last-door) rm -r "$dir/backup" "$archive"; rm "$primary"/pg_wal/0*; : > "$primary/global/pg_control" ;;
     *) echo "no incident \"$name\"" >&2; exit 2 ;;
 esac
-echo "$dir: primary, backup, archive; 87 orders were committed"
+echo "$dir: $(cd "$dir" && ls -d primary backup archive 2> /dev/null | xargs); 87 orders were committed"

@@ -289,10 +289,11 @@ fn rebuild(places: &Places) -> Step {
     let new = quoted_path(&places.new);
     let dump = quoted_path(&places.dump);
     let socket = quoted(&format!("-k {}", places.new.display()));
+    let log = quoted(&format!("{}.log", places.new.display()));
     step(
         "Make a new cluster of the dump, on a disk that is sound",
         format!(
-            "initdb -k -D {new}\npg_ctl -D {new} -w -o {socket} start\npsql -X -h {new} -f {dump} postgres 2>&1 | tee {dump}.log\n\
+            "initdb -k -D {new}\npg_ctl -D {new} -w -l {log} -o {socket} start\npsql -X -h {new} -f {dump} postgres 2>&1 | tee {dump}.log\n\
              grep ERROR {dump}.log"
         ),
         "a new cluster with its own system identifier",
