@@ -88,11 +88,26 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     // A server that was stopped cleanly has nothing to replay.
     let idle = outcome == "started" && redo.is_none();
     let reason = if idle { None } else { Some(reason::stop_reason(log)) };
-    // Up to 12 a bad page header leaves no line: nobody can tell it from a missing file.
-    if world.server.major >= 13 || reason != Some("wal_missing") {
+    // Up to 12 a bad page header leaves no line: nobody can tell it from a missing file. Up to 13 the server itself
+    // gives old segments new names when it comes to another timeline, and then finds one of them.
+    let silent = world.server.major < 13 && reason == Some("wal_missing");
+    if !silent && !renamed_by_server(recovery) {
         set("stop_reason", json!(reason));
     }
     fields
+}
+
+/// Is the last address that was wrong in a file that neither lay there nor was brought?
+fn renamed_by_server(recovery: &Recovery) -> bool {
+    let lines = reason::lines(&recovery.log);
+    let file = lines.iter().rev().find_map(|(_, text)| {
+        let rest = text.strip_prefix("unexpected pageaddr ")?.split_once("segment ")?.1;
+        rest.get(..24)
+    });
+    file.is_some_and(|file| {
+        !recovery.pg_wal.iter().any(|name| name == file)
+            && !recovery.requests.iter().any(|(name, found)| name == file && *found)
+    })
 }
 
 /// End of the last replayed record.

@@ -49,6 +49,7 @@ const REASONS: &[(&str, &str)] = &[
     ("could not read from WAL segment", "short_read"),
     ("could not open directory", "missing_file"),
     ("No such file or directory", "missing_file"),
+    ("could not access status of transaction", "missing_file"),
 ];
 
 /// A line of the log: LOG, FATAL, PANIC and its text.
@@ -65,7 +66,7 @@ pub fn lines(log: &str) -> Vec<(&str, &str)> {
 }
 
 /// The lines of the recovery alone: without what the end of the server added.
-pub fn of_recovery<'l>(log: &'l str) -> Vec<(&'l str, &'l str)> {
+pub fn of_recovery(log: &str) -> Vec<(&str, &str)> {
     let mut lines = lines(log);
     // What it says to those who would connect.
     lines.retain(|(_, text)| !text.starts_with("the database system is"));

@@ -71,9 +71,6 @@ pub fn run(place: &Place, scenario: &Scenario) -> Recovery {
     }
     let mut command = Command::new(world.server.bin.join("postgres"));
     command.arg("-D").arg(&data).current_dir(&data).env("TZ", "UTC").env("LC_ALL", "C").env_remove("PGDATA");
-    if let Some(extra) = std::env::var("PGFORENSIC_EXTRA").ok().filter(|_| world.server.major >= 15) {
-        command.arg("-c").arg(extra);
-    }
     for (name, value) in fixed_settings(directory).iter().chain(&settings) {
         command.arg("-c").arg(format!("{name}={value}"));
     }

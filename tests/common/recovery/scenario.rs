@@ -93,7 +93,7 @@ impl Scenario {
             settings.push(match kind {
                 "name" => ("recovery_target_name", value().unwrap_or_else(|| target_name(target))),
                 "time" => {
-                    let mark = || format!("{}", world.mark(target_name(target).as_str()).time);
+                    let mark = || world.mark(&target_name(target)).time.clone();
                     ("recovery_target_time", value().unwrap_or_else(mark))
                 }
                 "xid" => {
