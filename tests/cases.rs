@@ -14,7 +14,8 @@
 //! Directives, one a line: `fixture NAME`, `copy SOURCE_IN_TESTDATA DEST`, `poke PATH OFFSET HEX`, `append PATH HEX`,
 //! `truncate PATH SIZE`, `zero PATH OFFSET LENGTH`, `remove PATH`, `rename FROM TO`, `write PATH TEXT` (`\n`, `\t`),
 //! `mkdir PATH`, `link TARGET PATH`. A command may end with `< FILE`, and may be followed by more directives and commands.
-//! In what is printed the scratch directory is `/scratch` and the host `HOST`. `UPDATE_CASES=1` writes what is printed into the files: the diff is then to be judged against PostgreSQL.
+//! In what is printed the scratch directory is `/scratch` and the host `HOST`. `UPDATE_CASES=1` writes what is printed into
+//! the files: the diff is then to be judged against PostgreSQL. `ONLY_CASES=REC-` replays those whose names begin so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -30,8 +31,10 @@ use common::{pgforensic, pgforensic_command, poke, testdata, unpack};
 #[test]
 fn every_case_prints_what_it_says() {
     let update = std::env::var_os("UPDATE_CASES").is_some();
+    let only = std::env::var("ONLY_CASES").unwrap_or_default();
     let mut failures = Vec::new();
-    let cases = case_files();
+    let mut cases = case_files();
+    cases.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&only));
     assert!(!cases.is_empty(), "no cases in testdata/cases");
     for path in &cases {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -99,6 +99,18 @@ fn what_slots_say() {
     }
 }
 
+// raises REC-014
+#[test]
+fn what_a_start_refuses_is_always_fatal() {
+    let nowhere = check(18, &|cluster| change_control(cluster, "checkpoint_lsn", &0x10_u64.to_le_bytes()));
+    assert_eq!(nowhere["prediction"]["outcome"], "refused_to_start", "{nowhere:#}");
+    let headlines: Vec<_> = nowhere["findings"].as_array().unwrap().iter().map(|f| &f["headline"]).collect();
+    assert!(
+        headlines.iter().any(|line| *line == "control file contains invalid checkpoint location"),
+        "{nowhere:#}"
+    );
+}
+
 // raises TWO-004, DIR-026
 #[test]
 fn what_pg_control_says() {

@@ -11,7 +11,9 @@ use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
 use crate::format::wal::page_header::HeaderFault;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::timeline::{Hole, Run, Way};
-use crate::scan::wal_archive::{Difference, Duplicate, SegmentFault, SegmentFile, SizeSource, StreamFault};
+use crate::scan::wal_archive::{
+    Difference, Duplicate, SegmentFault, SegmentFile, SizeSource, StreamFault, WalArchive,
+};
 use crate::scan::wal_chains::Stop;
 use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, Reach, is_on};
 use crate::source::archive::name::{ArchiveName, OtherName, classify};
@@ -207,7 +209,7 @@ fn check_segments(picture: &Picture, gaps: &[Gap], findings: &mut Findings) {
             if is_of_its_own_cluster(picture, file, fault) {
                 continue;
             }
-            let mut finding = segment_finding(picture, file, fault);
+            let mut finding = segment_finding(&picture.wal, file, fault);
             if replaced {
                 finding = finding.measured("another copy", "is sound");
                 // Two clusters in one archive stay dangerous, whichever copy is found today.
@@ -249,12 +251,12 @@ fn is_of_its_own_cluster(picture: &Picture, file: &SegmentFile, fault: &SegmentF
 }
 
 /// One fault in words.
-fn segment_finding(picture: &Picture, file: &SegmentFile, fault: &SegmentFault) -> Finding {
-    let path = picture.wal.archive.segment_path(&file.entry);
+pub(super) fn segment_finding(wal: &WalArchive, file: &SegmentFile, fault: &SegmentFault) -> Finding {
+    let path = wal.archive.segment_path(&file.entry);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let place = Place::path(&path);
     let new = |code: &'static Code, text: String| Finding::new(code, place.clone(), text);
-    let size = picture.timelines.segment_size;
+    let size = wal.identity.segment_size;
     match fault {
         SegmentFault::Empty => {
             new(arc::EMPTY, format!("archive file \"{name}\" has wrong size: 0 instead of {}", size.bytes()))
@@ -618,7 +620,7 @@ fn hole_text(picture: &Picture, hole: &Hole) -> (&'static str, String) {
         _ => "without an error",
     };
     let why = match (bad, first, count) {
-        (Some((file, fault)), _, _) => segment_finding(picture, file, fault).headline,
+        (Some((file, fault)), _, _) => segment_finding(&picture.wal, file, fault).headline,
         (None, Some(first), _) if picture.files_named(first).any(|file| file.unreadable) => {
             format!("segment {first} could not be read")
         }

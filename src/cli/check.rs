@@ -1,25 +1,30 @@
-//! `pgforensic check`: everything that is looked at before a server is started.
+//! `pgforensic check`: may this be started, and what will happen?
 
 mod tables;
 
 use std::path::PathBuf;
 
-use super::{Common, Failure};
-use crate::check::cluster::{Examination, Outcome, run_checks};
-use crate::finding::{Coverage, Findings, Severity};
+use super::start::{Planned, StartArguments};
+use super::{Common, Failure, prediction};
+use crate::check::cluster::{Examination, Foresight, Foretold, run_checks};
+use crate::finding::{Coverage, Finding, Findings, Severity, bak};
 use crate::report::{Report, Status};
+use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
 use crate::source::Error;
 
-/// Check the files around the data: directories, links, versions, state files, slots, SLRUs
+/// May I start this, and what will happen?
 ///
-/// Looks at everything that a start reads before the data: PG_VERSION, pg_control, permissions, required directories,
-/// tablespace links, database directories, prepared transactions, replication slots, backup_label and signal files,
-/// names and sizes in pg_wal and of relations, SLRUs, and the settings in postgresql.conf, postgresql.auto.conf and
-/// recovery.conf. Findings have the server's words. Pages, the records of the WAL and the catalogs are not read.
+/// Looks at everything that a start reads: PG_VERSION, pg_control, permissions, required directories, settings, signal
+/// files and backup_label, the WAL that recovery will read up to its end, SLRUs, tablespace links, database directories,
+/// prepared transactions, replication slots, names and sizes in pg_wal and of relations. The start itself is played
+/// from the bytes: how far recovery goes, on which timeline, what the server will say. Findings have its words.
+/// With --archive it is an archive recovery from there (recovery.signal and a restore_command that copies), without it
+/// the directory is started as it lies. Pages and catalogs are not read.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pgforensic check /var/lib/postgresql/data
+  pgforensic check /restore --archive /archive --target-time '2026-11-20 14:02'
   pgforensic check data --format json
   pgforensic check data --fail-on warning                     for a job that verifies restores")]
 pub(super) struct Arguments {
@@ -29,6 +34,8 @@ pub(super) struct Arguments {
     /// postgresql.conf, if it is not in the data directory
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    start: StartArguments,
     #[command(flatten)]
     common: Common,
 }
@@ -41,12 +48,20 @@ impl Arguments {
                 format!("\"{}\" is no directory: check wants a data directory", self.path.display());
             return Err(Failure::Usage(message));
         }
-        let examination = Examination::new(Cluster::scan(&self.path), self.config.as_deref());
+        let cluster = Cluster::scan(&self.path);
+        let metadata = Metadata::scan(&cluster, self.config.as_deref());
+        let foretold = self.foretell(&cluster, &metadata)?;
+        let examination = Examination::new(cluster, metadata, foretold);
         let mut findings = Findings::keeping_all(self.common.all);
         let mut coverage = Coverage::default();
         let outcomes = run_checks(&examination, self.common.all, &mut findings, &mut coverage);
-        let verdict = verdict(&examination, &outcomes, &findings);
-        let mut sections = vec![tables::cluster(&examination), tables::checks(outcomes)];
+        let verdict = verdict(&examination, &findings);
+        let mut sections = vec![tables::cluster(&examination)];
+        sections.push(match &examination.foretold {
+            Foretold::Known(foresight) => prediction::section(&foresight.prediction),
+            Foretold::Unknown { why, .. } => tables::not_foretold(why),
+        });
+        sections.push(tables::checks(outcomes));
         sections.extend(tables::tablespaces(&examination));
         sections.extend(tables::prepared(&examination));
         sections.extend(tables::slots(&examination));
@@ -60,30 +75,89 @@ impl Arguments {
         };
         self.common.print(&report)
     }
+
+    /// Plays the start, if it is known what will be started.
+    fn foretell(&self, cluster: &Cluster, metadata: &Metadata) -> Result<Foretold, Failure> {
+        let unknown = |why: String, matters| Ok(Foretold::Unknown { why, matters });
+        let settings = &metadata.settings;
+        if cluster.facts.is_live() {
+            return unknown("a server is running on it".to_owned(), false);
+        }
+        if !settings.errors.is_empty() {
+            return unknown("the configuration has errors, with which no server starts".to_owned(), false);
+        }
+        let start = match self.start.start(cluster.directory.root(), metadata.major, settings) {
+            Ok(Planned::Start(start)) => *start,
+            Ok(Planned::UnknownCommand(command)) => {
+                let why = format!(
+                    "restore_command is \"{command}\", which is not run here; name with --archive a directory \
+                     that has the files which it would bring"
+                );
+                return unknown(why, true);
+            }
+            // What the files say wrongly is a finding about the settings.
+            Err(Failure::Usage(why)) if !self.start.has_target() && self.start.target_timeline.is_none() => return unknown(why, false),
+            Err(failure) => return Err(failure),
+        };
+        let signalled = start.recovery_signal && !start.standby_signal;
+        if settings.no_main_file && signalled && !start.has_restore_command {
+            let why = "recovery.signal is there, and postgresql.conf, which may have restore_command, is not: \
+                       give it with --config, or name the archive with --archive";
+            return unknown(why.to_owned(), true);
+        }
+        let control = cluster.trusted().map(|scan| &scan.detected.control);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Foretold::Known(Box::new(Foresight::new(start, control, threads))))
+    }
 }
 
-/// One sentence: what is worst, and what was looked at.
-fn verdict(examination: &Examination, outcomes: &[Outcome], findings: &Findings) -> String {
-    let cluster = match examination.cluster().major() {
+/// One sentence: may it be started, and what happens then.
+fn verdict(examination: &Examination, findings: &Findings) -> String {
+    let major = match examination.cluster().major() {
         Some(major) => format!("PostgreSQL {major}"),
         None => "unknown major".to_owned(),
     };
-    let serious: u64 = outcomes.iter().map(|outcome| outcome.findings).sum();
-    let others = match serious.saturating_sub(1) {
+    let serious: Vec<_> = findings.kinds().filter(|kind| kind.severity > Severity::Note).collect();
+    let count: u64 = serious.iter().map(|kind| kind.count).sum();
+    let others = match count.saturating_sub(1) {
         0 => String::new(),
         1 => ", and 1 more finding".to_owned(),
         more => format!(", and {more} more findings"),
     };
-    let worst = findings.kinds().next().filter(|kind| kind.severity > Severity::Note);
-    let what = match worst.and_then(|kind| kind.kept.first()) {
-        Some(finding) => {
-            let start = if finding.severity == Severity::Fatal { "no server works on this: " } else { "" };
-            format!("{start}{}{others}", finding.headline.trim_end_matches('.'))
-        }
-        None => "nothing wrong was found".to_owned(),
+    let worst = serious.first().and_then(|kind| kind.kept.first());
+    let named = |finding: &Finding| format!("{}{others}", finding.headline.trim_end_matches('.'));
+    let will = match &examination.foretold {
+        Foretold::Known(foresight) => Ok(&foresight.prediction),
+        Foretold::Unknown { why, .. } => Err(why),
     };
-    format!(
-        "{cluster}: {what}; examined: the files around the data ({} checks), not pages, WAL records or catalogs",
-        outcomes.len()
-    )
+    let answer = match (worst, will) {
+        (Some(finding), Ok(prediction)) if finding.severity == Severity::Fatal => {
+            match prediction.outcome.is_up() {
+                // The server itself sees nothing wrong.
+                true if finding.code == bak::LABEL_LOST => {
+                    format!(
+                        "do not start it: {}; if you do, {}",
+                        named(finding),
+                        prediction::would(prediction)
+                    )
+                }
+                true => format!("no server works on this: {}", named(finding)),
+                false => format!("{}: {}", prediction::said(prediction.outcome), named(finding)),
+            }
+        }
+        (Some(finding), Err(_)) if finding.severity == Severity::Fatal => {
+            format!("no server works on this: {}", named(finding))
+        }
+        (Some(finding), Ok(prediction)) if finding.severity == Severity::Damage => {
+            format!("do not start it yet: {}; if you do, {}", named(finding), prediction::would(prediction))
+        }
+        (Some(finding), Err(why)) => format!("{}; what a start comes to is not known: {why}", named(finding)),
+        (None, Err(why)) => format!("nothing wrong was found; what a start comes to is not known: {why}"),
+        (worst, Ok(prediction)) => {
+            let but = worst
+                .map_or_else(String::new, |finding| format!("; but look at this first: {}", named(finding)));
+            format!("may be started: {}{but}", prediction::would(prediction))
+        }
+    };
+    format!("{major}: {answer}")
 }

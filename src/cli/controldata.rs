@@ -17,7 +17,7 @@ use super::output_place::refuse_inside;
 use super::{Common, Failure};
 use crate::check::control::{
     Evidence, Proof, Rebuilt, check_against_wal, check_control, check_control_in_directory, check_evidence,
-    check_owner, control_verdict, diff_verdict, evidence_verdict, rebuild,
+    check_first_segment, check_owner, control_verdict, diff_verdict, evidence_verdict, rebuild,
 };
 use crate::check::directory::check_directory;
 use crate::finding::{Coverage, Finding, Findings, Place, ctl};
@@ -147,6 +147,7 @@ impl Arguments {
                 check_control(scan, &mut findings);
                 if let Some((directory, facts)) = &target.directory {
                     check_control_in_directory(scan, directory, facts, &mut findings);
+                    check_first_segment(scan, directory, facts, &mut findings);
                 }
                 control_verdict(scan, target.surroundings(), &findings)
             }

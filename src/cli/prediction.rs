@@ -82,3 +82,19 @@ pub(super) fn sentence(prediction: &Prediction) -> String {
     }
     text
 }
+
+/// One sentence about a start that comes up: what it opens for, and where.
+pub(super) fn would(prediction: &Prediction) -> String {
+    let at = |lsn: Lsn| prediction.major.map_or_else(|| lsn.to_string(), |major| lsn.text(major));
+    let end = prediction.end_of_recovery.map_or_else(String::new, |end| format!(" at {}", at(end)));
+    match prediction.outcome {
+        Outcome::Started => format!("it starts, open for writing{end}"),
+        Outcome::Promoted => match prediction.new_timeline {
+            Some(timeline) => format!("it is promoted{end}, to timeline {}", timeline.0),
+            None => format!("it is promoted{end}"),
+        },
+        Outcome::StoppedAtTarget => format!("it stops at the target,{end}"),
+        Outcome::WaitsAsStandby => format!("it follows WAL as a standby, from{}", end.replacen(" at", "", 1)),
+        Outcome::Failed | Outcome::RefusedToStart => sentence(prediction),
+    }
+}

@@ -34,6 +34,7 @@ pub mod timeline_tree;
 pub mod unhinted;
 pub mod wal_archive;
 pub mod wal_at;
+pub mod wal_behind;
 pub mod wal_chains;
 pub mod wal_end;
 pub mod wal_find;

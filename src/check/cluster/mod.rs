@@ -1,4 +1,4 @@
-//! Everything that is looked at before a cluster is started, as a table of checks: here the files around the data.
+//! Everything that is looked at before a cluster is started, as a table of checks.
 
 mod access;
 mod databases;
@@ -9,12 +9,11 @@ mod relation_files;
 mod relation_maps;
 mod settings;
 mod slots;
+mod start;
 mod tablespaces;
 mod wal_directory;
 
-use std::path::Path;
-
-use super::control::check_control_in_directory;
+use super::control::{check_control_in_directory, check_first_segment};
 use super::directory::check_cluster;
 use super::slru_cluster::SlruCluster;
 use crate::finding::{Coverage, Findings, Severity};
@@ -25,6 +24,7 @@ use crate::source::Error;
 
 pub(super) use directories::consequence;
 pub use slots::{SlotWal, slot_wal};
+pub use start::{Foresight, Foretold};
 
 /// What the checks look at.
 #[derive(Debug)]
@@ -33,13 +33,14 @@ pub struct Examination {
     pub slru: SlruCluster,
     /// The files around the data.
     pub metadata: Metadata,
+    /// What a start will come to.
+    pub foretold: Foretold,
 }
 
 impl Examination {
-    /// Gathers the facts. `config`: postgresql.conf, if it is not in the data directory.
-    pub fn new(cluster: Cluster, config: Option<&Path>) -> Examination {
-        let metadata = Metadata::scan(&cluster, config);
-        Examination { slru: SlruCluster::new(cluster), metadata }
+    /// Puts the facts together.
+    pub fn new(cluster: Cluster, metadata: Metadata, foretold: Foretold) -> Examination {
+        Examination { slru: SlruCluster::new(cluster), metadata, foretold }
     }
 
     /// The cluster.
@@ -72,21 +73,23 @@ pub struct Check {
     run: fn(&Examination, &mut Findings, &mut Coverage) -> String,
 }
 
-/// All of them, in the order in which a start would stumble over what they find.
+/// All of them, in the order that separates causes: small files first, then how recovery goes, then the rest of what
+/// the server needs.
 pub static CHECKS: &[Check] = &[
     Check { name: "data directory", run: small_files },
     Check { name: "permissions", run: access::check },
     Check { name: "directories", run: directories::check },
     Check { name: "settings", run: settings::check },
     Check { name: "recovery files", run: recovery_files::check },
+    Check { name: "names in pg_wal", run: wal_directory::check },
+    Check { name: "recovery", run: start::check },
+    Check { name: "SLRUs", run: slrus },
     Check { name: "tablespaces", run: tablespaces::check },
     Check { name: "databases", run: databases::check },
     Check { name: "relation maps", run: relation_maps::check },
     Check { name: "prepared transactions", run: prepared::check },
     Check { name: "replication slots", run: slots::check },
-    Check { name: "names in pg_wal", run: wal_directory::check },
     Check { name: "names of relations", run: relation_files::check },
-    Check { name: "SLRUs", run: slrus },
 ];
 
 /// What a check came to.
@@ -122,7 +125,9 @@ pub fn run_checks(
         findings.append(own);
         outcome
     };
-    CHECKS.iter().map(run).collect()
+    let outcomes = CHECKS.iter().map(run).collect();
+    start::unexplained(examination, findings);
+    outcomes
 }
 
 /// PG_VERSION, postmaster.pid and pg_control.
@@ -131,6 +136,10 @@ fn small_files(examination: &Examination, findings: &mut Findings, coverage: &mu
     check_cluster(cluster, findings, coverage);
     if let Ok(scan) = &cluster.control {
         check_control_in_directory(scan, &cluster.directory, &cluster.facts, findings);
+        // A recovery that was played knows better.
+        if matches!(examination.foretold, Foretold::Unknown { .. }) {
+            check_first_segment(scan, &cluster.directory, &cluster.facts, findings);
+        }
     }
     coverage.files += 2;
     "PG_VERSION, pg_control, postmaster.pid".to_owned()

@@ -1,8 +1,10 @@
 //! Files that change what a start does: signals, recovery.conf, backup_label, tablespace_map.
 
 use super::{Examination, unreadable};
-use crate::finding::{Code, Coverage, Finding, Findings, Place, dir};
+use crate::finding::{Code, Coverage, Finding, Findings, Place, bak, dir};
+use crate::format::control::DbState;
 use crate::pg::Major;
+use crate::scan::backup::ManifestFile;
 
 pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) -> String {
     let files = &examination.metadata.recovery;
@@ -43,7 +45,12 @@ pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage
         let headline = "tablespace_map is there without backup_label";
         push(dir::MAP_WITHOUT_LABEL, "tablespace_map", headline);
     }
-    let Some(label) = &files.label else { return examined(examination) };
+    let Some(label) = &files.label else {
+        if let Some(finding) = lost_label(examination, coverage) {
+            findings.push(finding);
+        }
+        return examined(examination);
+    };
     let is_signalled = if major >= Major::V12 { recovery || standby } else { has_conf };
     if !label.is_valid() {
         let finding =
@@ -69,6 +76,36 @@ pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage
         findings.push(finding.measured("line", line));
     }
     examined(examination)
+}
+
+/// A base backup whose backup_label was taken away: its manifest has one, and no server has come past the backup's end.
+fn lost_label(examination: &Examination, coverage: &mut Coverage) -> Option<Finding> {
+    let directory = &examination.cluster().directory;
+    let control = examination.control()?;
+    let of_a_running_server = [DbState::InProduction, DbState::InArchiveRecovery];
+    if examination.metadata.recovery.has("backup_label.old")
+        || !control.db_state().is_some_and(|state| of_a_running_server.contains(&state))
+    {
+        return None;
+    }
+    let manifest = match ManifestFile::read(directory.join("backup_manifest")) {
+        Ok(file) => file?.manifest,
+        Err(error) => {
+            coverage.fail(&error.path, error.to_string());
+            return None;
+        }
+    };
+    let end = manifest.ranges.iter().map(|range| range.end).max()?;
+    let listed = manifest.files.iter().any(|file| &*file.path == b"backup_label");
+    (listed && control.check_point_copy.redo <= end).then(|| {
+        let at = Place::path(directory.join("backup_label"));
+        Finding::new(bak::LABEL_LOST, at, "backup_label is missing: the manifest of this backup has it")
+            .measured("the backup ends at", end.text(examination.metadata.major))
+            .measured(
+                "REDO location in pg_control",
+                control.check_point_copy.redo.text(examination.metadata.major),
+            )
+    })
 }
 
 fn examined(examination: &Examination) -> String {

@@ -1,6 +1,6 @@
 //! What the settings will make the server do, and whether they belong to this cluster.
 
-use super::{Examination, counted, unreadable};
+use super::{Examination, Foretold, counted, unreadable};
 use crate::finding::{Code, Coverage, Finding, Findings, Place, Severity, cfg};
 use crate::format::settings::{TargetTimeline, boolean, target_timeline};
 use crate::pg::{Lsn, Major};
@@ -264,7 +264,11 @@ impl Judge<'_, '_> {
                     }
                     false => "recovery command file \"recovery.conf\" must specify restore_command when standby mode is not enabled".to_owned(),
                 };
-                self.push(cfg::NO_RESTORE_COMMAND, "restore_command", headline);
+                let finding = self.finding(cfg::NO_RESTORE_COMMAND, "restore_command", headline);
+                // Whoever names the archive knows that the command is still to be set.
+                let is_named = matches!(&self.examination.foretold,
+                    Foretold::Known(foresight) if foresight.start.has_restore_command);
+                self.findings.push(if is_named { finding.with_severity(Severity::Warning) } else { finding });
             }
             (_, false) => {
                 if let Some(missing) = ["%f", "%p"].iter().find(|part| !command.contains(**part)) {
@@ -274,7 +278,6 @@ impl Judge<'_, '_> {
             }
             _ => {}
         }
-        self.target_lsn();
     }
 
     fn timeline(&mut self) {
@@ -291,23 +294,6 @@ impl Judge<'_, '_> {
                     format!("invalid value for parameter \"recovery_target_timeline\": \"{value}\"");
                 self.push(cfg::BAD_VALUE, "recovery_target_timeline", headline);
             }
-        }
-    }
-
-    /// Is the position before the files can be of one moment?
-    fn target_lsn(&mut self) {
-        let Ok(target) = self.settings.value("recovery_target_lsn").parse::<Lsn>() else { return };
-        let label = self.examination.metadata.recovery.label.as_ref();
-        let (least, what) = match (label.and_then(|label| label.lines.checkpoint), self.examination.control())
-        {
-            (Some(checkpoint), _) => (checkpoint, "checkpoint of the backup"),
-            (None, Some(control)) => (control.min_recovery_point, "minimum recovery point"),
-            (None, None) => return,
-        };
-        if target < least {
-            let headline = "requested recovery stop point is before consistent recovery point";
-            let finding = self.finding(cfg::TARGET_TOO_EARLY, "recovery_target_lsn", headline);
-            self.findings.push(finding.measured(what, least.text(self.major)));
         }
     }
 }

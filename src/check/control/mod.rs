@@ -49,10 +49,21 @@ pub fn check_control_in_directory(
         return;
     }
     if !facts.is_live() {
-        state::check_state(scan, findings);
-        state::check_first_segment(scan, directory, facts, findings);
+        state::check_state(scan, facts, findings);
     }
     origin::check_planted_checkpoint(scan, facts, findings);
+}
+
+/// Is the segment in pg_wal in which recovery begins, as far as the file and a look at the directory tell?
+pub fn check_first_segment(
+    scan: &ControlScan,
+    directory: &DataDirectory,
+    facts: &Surroundings,
+    findings: &mut Findings,
+) {
+    if scan.detected.crc_is_right() && !facts.is_live() {
+        state::check_first_segment(scan, directory, facts, findings);
+    }
 }
 
 /// One sentence on what the file says, for the report's first line.

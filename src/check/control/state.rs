@@ -8,7 +8,7 @@ use crate::source::pgdata::DataDirectory;
 use super::PGBACKREST_CHECKPOINT;
 
 /// What the server will say first when it starts on this.
-pub(super) fn check_state(scan: &ControlScan, findings: &mut Findings) {
+pub(super) fn check_state(scan: &ControlScan, facts: &Surroundings, findings: &mut Findings) {
     let detected = &scan.detected;
     let control = &detected.control;
     let Some(state) = control.db_state() else { return };
@@ -42,7 +42,8 @@ pub(super) fn check_state(scan: &ControlScan, findings: &mut Findings) {
             format!("{minimum} on timeline {}", control.min_recovery_point_timeline),
         );
     }
-    findings.push(finding);
+    // A backup that is taken from a running server says so, and its label says where recovery begins.
+    findings.push(if facts.backup_label { finding.with_severity(Severity::Note) } else { finding });
 }
 
 pub(super) fn check_backup_recovery(scan: &ControlScan, findings: &mut Findings) {

@@ -34,6 +34,13 @@ pub(super) fn cluster(examination: &Examination) -> Section {
     Section::Facts { key: "cluster", heading: "Cluster", facts }
 }
 
+/// In the place of a prediction.
+pub(super) fn not_foretold(why: &str) -> Section {
+    let fact = |key, heading: &str, value: Cell| Fact { key, heading: heading.to_owned(), value };
+    let facts = vec![fact("outcome", "Outcome:", Cell::None), fact("unknown", "Not known:", why.into())];
+    Section::Facts { key: "prediction", heading: "What the server will do", facts }
+}
+
 /// What was examined.
 pub(super) fn checks(outcomes: Vec<Outcome>) -> Section {
     let columns =

@@ -36,6 +36,7 @@ pub mod idx;
 pub mod log;
 pub mod map;
 pub mod pag;
+pub mod rec;
 pub mod rsl;
 pub mod rst;
 pub mod slr;
@@ -70,6 +71,7 @@ pub static AREAS: &[Area] = &[
     Area { name: "LOG", title: "what the server's log reports", codes: log::ALL },
     Area { name: "MAP", title: "relation maps", codes: map::ALL },
     Area { name: "PAG", title: "data pages", codes: pag::ALL },
+    Area { name: "REC", title: "what a start comes to", codes: rec::ALL },
     Area { name: "RSL", title: "replication slots", codes: rsl::ALL },
     Area { name: "RST", title: "what backups can be restored to", codes: rst::ALL },
     Area { name: "SLR", title: "commit status and multixacts (SLRUs)", codes: slr::ALL },
