@@ -306,6 +306,16 @@ pub fn code(topic: Topic) -> &'static Code {
         Topic::Flush => log::FLUSH,
         Topic::MissingPages => log::MISSING_PAGES,
         Topic::Manifest => log::MANIFEST,
+        Topic::Control => log::CONTROL,
+        Topic::Consistency => log::CONSISTENCY,
+        Topic::Target => log::TARGET,
+        Topic::WrongSize => log::WRONG_SIZE,
+        Topic::Timeline => log::TIMELINE,
+        Topic::Catalog => log::CATALOG,
+        Topic::Directory => log::DIRECTORY,
+        Topic::Setting => log::SETTING,
+        Topic::StateFile => log::STATE_FILE,
+        Topic::OtherServer => log::OTHER_SERVER,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod block;
 pub mod cluster;
 pub mod control;
 pub mod directory;
+pub mod log_evidence;
 pub mod log_place;
 pub mod page_checksum;
 pub mod page_damage;

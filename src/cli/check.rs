@@ -1,5 +1,6 @@
 //! `pgforensic check`: may this be started, and what will happen?
 
+mod log;
 mod tables;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::source::Error;
 #[command(after_help = "Examples:
   pgforensic check /var/lib/postgresql/data
   pgforensic check /restore --archive /archive --target-time '2026-11-20 14:02'
+  pgforensic check data --log /var/log/postgresql/server.log
   pgforensic check data --format json
   pgforensic check data --fail-on warning                     for a job that verifies restores")]
 pub(super) struct Arguments {
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// postgresql.conf, if it is not in the data directory
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The server's own log (any log_line_prefix, csvlog, jsonlog): what it reports is compared with what is found here
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     #[command(flatten)]
     start: StartArguments,
     #[command(flatten)]
@@ -55,12 +60,19 @@ impl Arguments {
         let mut findings = Findings::keeping_all(self.common.all);
         let mut coverage = Coverage::default();
         let outcomes = run_checks(&examination, self.common.all, &mut findings, &mut coverage);
-        let verdict = verdict(&examination, &findings);
+        let mut verdict = verdict(&examination, &findings);
+        let mut log_section = None;
+        if let Some(path) = &self.log {
+            let compared = log::read(path, &examination, &mut findings, &mut coverage)?;
+            verdict += &format!("; {}", compared.sentence);
+            log_section = Some(compared.section);
+        }
         let mut sections = vec![tables::cluster(&examination)];
         sections.push(match &examination.foretold {
             Foretold::Known(foresight) => prediction::section(&foresight.prediction),
             Foretold::Unknown { why, .. } => tables::not_foretold(why),
         });
+        sections.extend(log_section);
         sections.push(tables::checks(outcomes));
         sections.extend(tables::tablespaces(&examination));
         sections.extend(tables::prepared(&examination));
@@ -96,7 +108,9 @@ impl Arguments {
                 return unknown(why, true);
             }
             // What the files say wrongly is a finding about the settings.
-            Err(Failure::Usage(why)) if !self.start.has_target() && self.start.target_timeline.is_none() => return unknown(why, false),
+            Err(Failure::Usage(why)) if !self.start.has_target() && self.start.target_timeline.is_none() => {
+                return unknown(why, false);
+            }
             Err(failure) => return Err(failure),
         };
         let signalled = start.recovery_signal && !start.standby_signal;

@@ -8,8 +8,8 @@ mod tables;
 use std::cmp::Reverse;
 use std::path::PathBuf;
 
-use self::examine::Examiner;
-use self::gather::{Gathered, Reported};
+pub(super) use self::examine::{Examiner, Seen};
+pub(super) use self::gather::{Gathered, Reported};
 use super::{Common, Failure};
 use crate::check::log_place::{FileKind, FilePlace, Sizes, code, places};
 use crate::finding::{Coverage, Finding, Findings, Place};

@@ -20,7 +20,7 @@ use crate::source::pgdata::DataDirectory;
 
 /// What was seen at a place.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(in crate::cli) struct Seen {
     /// The file as the system resolves it, where a tablespace's link is in between.
     pub resolved: Option<PathBuf>,
     /// Size of the file; `None`: there is none.
@@ -30,7 +30,7 @@ pub(super) struct Seen {
 }
 
 /// A data directory that places are looked up in.
-pub(super) struct Examiner {
+pub(in crate::cli) struct Examiner {
     cluster: Cluster,
     rules: Rules,
     pub sizes: Sizes,
@@ -46,7 +46,7 @@ pub(super) struct Examiner {
 const STATUS: [&str; 4] = ["in progress, or never finished", "committed", "aborted", "sub-committed"];
 
 impl Examiner {
-    pub(super) fn new(pgdata: &Path) -> Result<Examiner, Failure> {
+    pub(in crate::cli) fn new(pgdata: &Path) -> Result<Examiner, Failure> {
         // A path that does not exist is a typing error, not a broken cluster.
         std::fs::read_dir(pgdata).map_err(Error::at(pgdata, "open directory"))?;
         if !DataDirectory::looks_like_pgdata(pgdata) {
@@ -109,7 +109,7 @@ impl Examiner {
     }
 
     /// Looks at a place; damage that is there becomes a finding.
-    pub(super) fn look(
+    pub(in crate::cli) fn look(
         &mut self,
         place: &FilePlace,
         findings: &mut Findings,

@@ -8,12 +8,14 @@ use crate::pg::{Lsn, WalFileName};
 
 /// Different places that are kept; a log with more is answered incompletely.
 const KEPT: usize = 10_000;
+/// Different words that are not known, of which so many are kept.
+const KEPT_UNKNOWN: usize = 100;
 /// Bytes of a line that are kept; messages are far shorter.
 const LONGEST_LINE: usize = 64 << 10;
 
 /// One thing that the input names.
 #[derive(Debug)]
-pub(super) struct Reported {
+pub(in crate::cli) struct Reported {
     /// `None`: the user asked for a place.
     pub topic: Option<Topic>,
     pub subject: Subject,
@@ -27,6 +29,8 @@ pub(super) struct Reported {
     pub count: u64,
     /// Of the input, from 1.
     pub line: u64,
+    /// The last one of the same.
+    pub last_line: u64,
 }
 
 impl Reported {
@@ -42,6 +46,7 @@ impl Reported {
             severity: None,
             count: 1,
             line: 0,
+            last_line: 0,
         }
     }
 
@@ -68,17 +73,54 @@ impl Reported {
     }
 }
 
+/// An end of a session or of the server, in words that are not known.
+#[derive(Debug)]
+pub(in crate::cli) struct Unknown {
+    pub severity: String,
+    pub text: String,
+    pub count: u64,
+    pub line: u64,
+    pub last_line: u64,
+}
+
+/// How every server talks to clients that come at the wrong time, or are sent away: nothing is wrong with the data.
+const USUAL: &[&str] = &[
+    "the database system is ",
+    "terminating ",
+    "canceling ",
+    "sorry, too many clients already",
+    "remaining connection slots are reserved",
+    "too many connections for ",
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "connection to client lost",
+    "connection to client is not secure",
+    "could not connect to the primary server",
+    "could not receive data from WAL stream",
+    "could not start WAL streaming",
+    "unsupported frontend protocol",
+    "invalid length of startup packet",
+    "peer authentication failed",
+    "role \"",
+    "database \"",
+];
+
 /// What was understood, and what not.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(in crate::cli) struct Gathered {
     pub reported: Vec<Reported>,
     known: HashMap<(Option<Topic>, Subject), usize>,
     reader: MessageReader,
+    /// FATAL and PANIC in words that are not known, by the words: the first line, how often, the severity.
+    pub unknown: Vec<Unknown>,
     /// Input lines.
     pub lines: u64,
     /// Messages among them.
     pub understood: u64,
     too_many: u64,
+    /// Of those in words that are not known, how many were not kept.
+    pub too_many_unknown: u64,
     pub not_understood: Vec<(String, String)>,
 }
 
@@ -97,6 +139,7 @@ impl Gathered {
         );
         if let Some(known) = self.known.get(&key).and_then(|index| self.reported.get_mut(*index)) {
             known.count += reported.count;
+            known.last_line = reported.last_line;
             known.checksums = known.checksums.or(reported.checksums);
             return;
         }
@@ -121,6 +164,7 @@ impl Gathered {
             severity,
             count: 1,
             line,
+            last_line: line,
         });
     }
 
@@ -128,6 +172,23 @@ impl Gathered {
         self.lines += 1;
         for message in self.reader.line(line) {
             self.message(message);
+        }
+        self.note_unknown();
+    }
+
+    fn note_unknown(&mut self) {
+        let Some((line, entry)) = self.reader.take_unknown() else { return };
+        if USUAL.iter().any(|usual| entry.text.starts_with(usual)) {
+            return;
+        }
+        if let Some(known) = self.unknown.iter_mut().find(|known| known.text == entry.text) {
+            known.count += 1;
+            known.last_line = line;
+        } else if self.unknown.len() < KEPT_UNKNOWN {
+            let severity = entry.severity.unwrap_or_default();
+            self.unknown.push(Unknown { severity, text: entry.text, count: 1, line, last_line: line });
+        } else {
+            self.too_many_unknown += 1;
         }
     }
 
@@ -151,7 +212,7 @@ impl Gathered {
     }
 
     /// A whole log.
-    pub(super) fn log(&mut self, input: &mut impl BufRead) -> io::Result<()> {
+    pub(in crate::cli) fn log(&mut self, input: &mut impl BufRead) -> io::Result<()> {
         let before = self.understood;
         let mut line = Vec::new();
         while next_line(input, &mut line)? {
@@ -168,9 +229,10 @@ impl Gathered {
         for message in self.reader.finish() {
             self.message(message);
         }
+        self.note_unknown();
     }
 
-    pub(super) fn finish(&mut self) {
+    pub(in crate::cli) fn finish(&mut self) {
         self.flush();
         if self.too_many > 0 {
             let why = format!(

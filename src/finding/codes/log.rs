@@ -65,10 +65,40 @@ codes! {
     MANIFEST = "LOG-021", Warning, "file differs from the backup's manifest",
         means "pg_verifybackup found that a file of the backup is missing, or not the file that the server sent.",
         next "Do not restore this backup over anything. Verify the other backups; copy this one again if its source still exists.";
+    CONTROL = "LOG-022", Warning, "pg_control cannot be used",
+        means "The control file is missing, damaged, or of another major than the server's programs. No server starts without it.",
+        next "Check the path, the mount and the version of the programs first. Copy the data directory, then take the file from a copy of the same state; controldata says what is wrong, and with --from-wal what the WAL proves of it. Do not run pg_resetwal before the values are proved (pgforensic plan).";
+    CONSISTENCY = "LOG-023", Warning, "WAL ends before the data are consistent",
+        means "Recovery replayed all WAL that it got, and the data files hold changes from behind that: the end of the backup or the minimum recovery point was not reached, or the WAL on the way cannot be replayed.",
+        next "Look for what is missing: pgforensic wal-gaps, and check with --archive. Use another backup if it cannot be had. Do not remove backup_label, and do not run pg_resetwal: both open a database whose tables are of different moments.";
+    TARGET = "LOG-024", Warning, "recovery target cannot be reached",
+        means "The WAL ends before the target, or the target lies before the point at which the data are consistent. Nothing is lost by this line: the start can be repeated.",
+        next "Compare the target with what the archive holds (wal-find, wal-gaps). Choose another one, or another backup or timeline; check --archive --target-… says beforehand what comes of it.";
+    WRONG_SIZE = "LOG-025", Warning, "archive file has wrong size",
+        means "restore_command gave a file that is not as large as a segment. The server stops; it looks for no other copy.",
+        next "Look for a whole copy of the segment, and move the cut one aside. An archive_command must copy to another name, fsync, and rename.";
+    TIMELINE = "LOG-026", Warning, "timeline that is not of this server's history",
+        means "Recovery, or the WAL, follows a timeline that did not branch off where these data are: a history file of a test restore, a backup that is younger than the fork, or a missing or damaged history file.",
+        next "pgforensic timelines shows the tree. Set recovery_target_timeline to the one that is wanted, or to current. Do not delete history files.";
+    CATALOG = "LOG-027", Warning, "relation map or system catalog is damaged",
+        means "The server finds its own catalogs through relation maps and pg_attribute; without them nobody can connect to the database, or to any.",
+        next "Copy the data directory. check says which map is wrong and whether a copy of it fits. Restore the file from a backup of the same state; a damaged index of a catalog is built again with ignore_system_indexes (postgres --single -P).";
+    DIRECTORY = "LOG-028", Warning, "directory is missing or closed to the server",
+        means "A directory that the server needs is not there or not its own: an unmounted volume, a copy through git or an object store, a copy made by root.",
+        next "Check mounts and links first. check names every directory that is missing and what a server does without it.";
+    SETTING = "LOG-029", Warning, "settings or recovery files that the server refuses",
+        means "Nothing is wrong with the data: the server does not accept its configuration, a signal file, or backup_label.",
+        next "Correct what the line names; check shows all of them at once. Do not remove backup_label or a signal file to get further.";
     UNKNOWN_PLACE = "LOG-030", Damage, "the file that the log names is not there",
         means "The data directory has no such file: the log is right, unless the relation was dropped or rewritten since, or the log belongs to another cluster.",
         next "Compare the time of the log line with that of the copy. Ask the catalog on a running server which file the relation has now. Then as for LOG-006, or for LOG-009 where it is a file of pg_xact or pg_multixact.";
     CUT = "LOG-031", Damage, "the place that the log names is behind the end of the file",
         means "The file exists and is shorter than the place that was named: it was cut, or never grew so far.",
         next "Then as for LOG-005, or for LOG-009 where it is a file of pg_xact or pg_multixact.";
+    STATE_FILE = "LOG-032", Warning, "state file of a slot or prepared transaction is damaged",
+        means "Every start reads these files, and stops at one that it cannot read.",
+        next "Copy the data directory. A slot's directory can be moved out of pg_replslot: only the slot is lost. A file of pg_twophase holds a prepared transaction: take it from a backup of the same state, and move it away only if its loss is accepted.";
+    OTHER_SERVER = "LOG-033", Warning, "another server uses the data directory",
+        means "A postmaster, or a process that it left behind, still has the directory.",
+        next "Find the process (also in other containers, and on other hosts of a shared volume) and stop it in the normal way. Never remove postmaster.pid while one may run.";
 }

@@ -113,6 +113,8 @@ pub struct MessageReader {
     /// The last entry, to which a DETAIL may still come, and its line.
     pending: Option<(u64, Entry)>,
     checksums: Option<Message>,
+    /// The last entry that is FATAL or PANIC and none of the known messages, with its line.
+    unknown: Option<(u64, Entry)>,
 }
 
 impl MessageReader {
@@ -138,8 +140,20 @@ impl MessageReader {
         messages
     }
 
+    /// What the last line completed, if it ended a session or the server with words that are not known.
+    pub fn take_unknown(&mut self) -> Option<(u64, Entry)> {
+        self.unknown.take()
+    }
+
     fn complete(&mut self, entry: Option<(u64, Entry)>) -> Vec<Message> {
-        let message = entry.and_then(|(line, entry)| Some(Message { line, ..Message::of(&entry)? }));
+        let message = entry.and_then(|(line, entry)| match Message::of(&entry) {
+            Some(message) => Some(Message { line, ..message }),
+            None => {
+                let ends = matches!(entry.severity.as_deref(), Some("FATAL" | "PANIC"));
+                self.unknown = ends.then_some((line, entry));
+                None
+            }
+        });
         message.map_or_else(Vec::new, |message| self.join(message))
     }
 
