@@ -6,10 +6,10 @@ mod tables;
 use std::path::PathBuf;
 
 use super::start::{Planned, StartArguments};
-use super::{Common, Failure, prediction};
-use crate::check::cluster::{Examination, Foresight, Foretold, run_checks};
+use super::{Common, Failure, prediction, scan_pages};
+use crate::check::cluster::{Examination, Foresight, Foretold, Outcome, run_checks};
 use crate::finding::{Coverage, Finding, Findings, Severity, bak};
-use crate::report::{Report, Status};
+use crate::report::{Report, Section, Status};
 use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
 use crate::source::Error;
@@ -21,13 +21,13 @@ use crate::source::Error;
 /// prepared transactions, replication slots, names and sizes in pg_wal and of relations. The start itself is played
 /// from the bytes: how far recovery goes, on which timeline, what the server will say. Findings have its words.
 /// With --archive it is an archive recovery from there (recovery.signal and a restore_command that copies), without it
-/// the directory is started as it lies. Pages and catalogs are not read.
+/// the directory is started as it lies. Catalogs are not read, and pages only with --pages.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   pgforensic check /var/lib/postgresql/data
   pgforensic check /restore --archive /archive --target-time '2026-11-20 14:02'
   pgforensic check data --log /var/log/postgresql/server.log
-  pgforensic check data --format json
+  pgforensic check data --pages --format json
   pgforensic check data --fail-on warning                     for a job that verifies restores")]
 pub(super) struct Arguments {
     /// A data directory
@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// postgresql.conf, if it is not in the data directory
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Read every page too, as scan-pages --checksums does
+    #[arg(long)]
+    pages: bool,
     /// The server's own log (any log_line_prefix, csvlog, jsonlog): what it reports is compared with what is found here
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -59,7 +62,12 @@ impl Arguments {
         let examination = Examination::new(cluster, metadata, foretold);
         let mut findings = Findings::keeping_all(self.common.all);
         let mut coverage = Coverage::default();
-        let outcomes = run_checks(&examination, self.common.all, &mut findings, &mut coverage);
+        let mut outcomes = run_checks(&examination, self.common.all, &mut findings, &mut coverage);
+        let pages = if self.pages {
+            Some(self.read_pages(&mut findings, &mut coverage, &mut outcomes)?)
+        } else {
+            None
+        };
         let mut verdict = verdict(&examination, &findings);
         let mut log_section = None;
         if let Some(path) = &self.log {
@@ -74,6 +82,7 @@ impl Arguments {
         });
         sections.extend(log_section);
         sections.push(tables::checks(outcomes));
+        sections.extend(pages.into_iter().flatten());
         sections.extend(tables::tablespaces(&examination));
         sections.extend(tables::prepared(&examination));
         sections.extend(tables::slots(&examination));
@@ -86,6 +95,30 @@ impl Arguments {
             sections,
         };
         self.common.print(&report)
+    }
+
+    /// `scan-pages`, without what is around the pages.
+    fn read_pages(
+        &self,
+        findings: &mut Findings,
+        coverage: &mut Coverage,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Vec<Section>, Failure> {
+        let (report, _) = scan_pages::Arguments::of_cluster(&self.path, self.common).examine()?;
+        let serious = report.findings.kinds().filter(|kind| kind.severity > Severity::Note);
+        outcomes.push(Outcome {
+            name: "pages",
+            examined: format!("{} files, {} bytes", report.coverage.files, report.coverage.bytes),
+            findings: serious.map(|kind| kind.count).sum(),
+            worst: report.findings.worst().filter(|worst| *worst > Severity::Note),
+        });
+        findings.append(report.findings);
+        coverage.append(report.coverage);
+        let named = report.sections.into_iter().map(|section| match section {
+            Section::Facts { facts, .. } => Section::Facts { key: "pages", heading: "Pages", facts },
+            other => other,
+        });
+        Ok(named.collect())
     }
 
     /// Plays the start, if it is known what will be started.

@@ -90,7 +90,7 @@ enum Command {
 pub(crate) const STANZA_HELP: &str = "Stanza, server or instance to read where a repository holds several";
 
 /// Options that every examining command has.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Common {
     /// Who reads the output: a person, a program (docs/json.md) or a monitoring plugin
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]

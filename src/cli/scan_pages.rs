@@ -78,9 +78,18 @@ pub(super) struct Arguments {
     explain: explain_block::Options,
     #[command(flatten)]
     pub(super) common: Common,
+    /// What is around the pages was judged by whoever asks.
+    #[arg(skip)]
+    pages_only: bool,
 }
 
 impl Arguments {
+    /// To look at every page of a cluster whose other files are judged already.
+    pub(super) fn of_cluster(root: &Path, common: Common) -> Arguments {
+        let every = 0..=BlockNumber::MAX;
+        Arguments { jobs: None, pages_only: true, ..Arguments::of_blocks(root, every, common) }
+    }
+
     /// To look at some blocks of one file; other commands add to the report.
     pub(super) fn of_blocks(file: &Path, blocks: RangeInclusive<BlockNumber>, common: Common) -> Arguments {
         Arguments {
@@ -95,6 +104,7 @@ impl Arguments {
             to_block: *blocks.end(),
             explain: explain_block::Options::default(),
             common,
+            pages_only: false,
         }
     }
 
@@ -302,18 +312,10 @@ impl Arguments {
         let mut coverage = Coverage::default();
         let mut recovery_from = None;
         if let Some(cluster) = cluster {
-            check_directory(&cluster.directory, &cluster.facts, &mut findings);
-            for error in &cluster.facts.unreadable {
-                coverage.fail(&error.path, error.to_string());
+            if !self.pages_only {
+                surroundings(cluster, &mut findings, &mut coverage);
             }
             let path = cluster.directory.control_path();
-            match &cluster.control {
-                Ok(scan) => check_control(scan, &mut findings),
-                Err(error) if error.is_not_found() => {
-                    findings.push(Finding::new(ctl::MISSING, Place::path(&path), error.to_string()));
-                }
-                Err(error) => coverage.fail(&path, error.to_string()),
-            }
             if let Some(control) = cluster.trusted().map(|scan| &scan.detected.control) {
                 let clean = control.db_state().is_some_and(|state| state.is_clean());
                 let redo = control.check_point_copy.redo;
@@ -341,6 +343,22 @@ impl Arguments {
         }
         let total = walk().flat_map(|listing| listing.files).map(|file| file.length).sum();
         Progress::bytes(what, total, self.progress)
+    }
+}
+
+/// The files around the pages.
+fn surroundings(cluster: &Cluster, findings: &mut Findings, coverage: &mut Coverage) {
+    check_directory(&cluster.directory, &cluster.facts, findings);
+    for error in &cluster.facts.unreadable {
+        coverage.fail(&error.path, error.to_string());
+    }
+    let path = cluster.directory.control_path();
+    match &cluster.control {
+        Ok(scan) => check_control(scan, findings),
+        Err(error) if error.is_not_found() => {
+            findings.push(Finding::new(ctl::MISSING, Place::path(&path), error.to_string()));
+        }
+        Err(error) => coverage.fail(&path, error.to_string()),
     }
 }
 

@@ -5,12 +5,17 @@
 //! off behind that end. Names alone do not count: pg_wal has old segments under names of the future.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::recovery::{Outcome, Prediction, Start, StopReason};
+use crate::format::reader::Abi;
+use crate::format::wal::rmgr::TransactionEnd;
+use crate::format::wal::rmgr::id::RM_XACT_ID;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName, WalSegSize};
 use crate::scan::wal_archive::{Depth, PgWalState, SegmentFile, WalArchive, scan};
 use crate::scan::wal_picture::read_history;
+use crate::scan::wal_units::{SegmentSource, WalFiles};
+use crate::scan::wal_walk::{Item, Visitor, WalKind};
 use crate::source::Error;
 use crate::source::archive::Archive;
 
@@ -36,12 +41,82 @@ pub struct Behind {
     pub missing: Vec<WalFileName>,
     /// How many those are.
     pub missing_count: u64,
+    /// Valid records in the segment in which it ends, behind the end.
+    pub rest: Option<Rest>,
     /// The segment size.
     pub segment_size: Option<WalSegSize>,
     /// Directories and files that could not be read.
     pub unreadable: Vec<(PathBuf, String)>,
     /// Bytes that were read.
     pub bytes: u64,
+}
+
+/// Valid records behind the end, in the same segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The first one.
+    pub from: Lsn,
+    /// The end of the last one.
+    pub to: Lsn,
+    /// How many.
+    pub records: u64,
+    /// Commits among them.
+    pub commits: u64,
+}
+
+/// Takes the records behind a position.
+struct Records {
+    behind: Lsn,
+    rest: Option<Rest>,
+}
+
+impl Visitor for Records {
+    fn visit(&mut self, item: Item) -> bool {
+        if let Item::Record { record, end } = item
+            && record.lsn > self.behind
+        {
+            let committed = record.header.rmid == RM_XACT_ID
+                && TransactionEnd::read(record).is_some_and(|end| end.committed);
+            let new = Rest { from: record.lsn, to: end, records: 0, commits: 0 };
+            let rest = self.rest.get_or_insert(new);
+            *rest = Rest {
+                to: end,
+                records: rest.records + 1,
+                commits: rest.commits + u64::from(committed),
+                ..*rest
+            };
+        }
+        true
+    }
+}
+
+/// The records of one copy of the segment behind the end.
+fn rest_of(kind: WalKind, name: WalFileName, path: &Path, end: Lsn) -> Option<Rest> {
+    let segno = name.segno(kind.size)?;
+    let source = SegmentSource { name, path: path.to_owned(), partial: false, content: None };
+    let files = WalFiles { kind, segments: BTreeMap::from([(segno, source)]) };
+    let limit = kind.size.start(segno.saturating_add(1));
+    let mut found: Option<Rest> = None;
+    files.walk(
+        end,
+        limit,
+        1,
+        true,
+        || Records { behind: end, rest: None },
+        |unit| {
+            found = match (found, unit.result.rest) {
+                (Some(before), Some(more)) => Some(Rest {
+                    to: more.to,
+                    records: before.records + more.records,
+                    commits: before.commits + more.commits,
+                    ..before
+                }),
+                (before, more) => before.or(more),
+            };
+            true
+        },
+    );
+    found
 }
 
 /// Looks for it.
@@ -83,6 +158,13 @@ pub fn behind(start: &Start, prediction: &Prediction, size: WalSegSize, threads:
     let name = |segno| WalFileName::new(timeline, segno, size);
     behind.next = Some(name(next));
     behind.copies = whole.remove(&next).unwrap_or_default();
+    if let (false, Some(major)) = (is_missing, prediction.major) {
+        let mut headers = wal.files.iter().filter_map(|file| file.content.as_ref()?.header.as_ref());
+        let abi = headers.next().map_or(Abi::LITTLE_64, |header| header.abi);
+        let kind = WalKind { major, abi, size, system_id: prediction.system_id };
+        let rests = behind.copies.iter().filter_map(|path| rest_of(kind, name(next), path, end));
+        behind.rest = rests.max_by_key(|rest| rest.records);
+    }
     behind.partial = partial.remove(&next);
     let later = whole.split_off(&next.saturating_add(1));
     behind.segments = later.len() as u64;

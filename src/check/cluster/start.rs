@@ -243,27 +243,44 @@ impl Judge<'_> {
         let place = Place { lsn: Some(end), ..Place::default() };
         let at = end.text(self.major);
         let waits = prediction.outcome == Outcome::WaitsAsStandby;
-        let Some((from, to)) = behind.range else {
+        if behind.range.is_none() && behind.rest.is_none() {
             let partial = behind.partial.as_ref().filter(|_| behind.copies.is_empty())?;
             let headline = format!("recovery ends at {at}: {next} is not there, {next}.partial is");
             let finding = Finding::new(rec::PARTIAL, place.in_file(partial), headline);
             return Some(if waits { finding.with_severity(Severity::Note) } else { finding });
-        };
+        }
         let why = match (&prediction.message, behind.copies.is_empty()) {
             (_, true) => format!("{next} is missing"),
             (Some(message), false) if prediction.stop_reason.is_some_and(is_of_wal) => message.clone(),
             (_, false) => format!("there is no valid record in {next}"),
         };
-        let left = if behind.segments == 1 { "segment is" } else { "segments are" };
-        let headline = format!(
-            "recovery ends at {at}: {why}, and {} later {left} left behind, up to {}",
-            behind.segments,
-            to.text(self.major)
-        );
-        let bytes = behind.segments.saturating_mul(behind.segment_size.map_or(0, WalSegSize::bytes));
-        let mut finding = Finding::new(rec::HOLE, place, headline)
-            .measured("bytes of WAL left behind", bytes)
-            .measured("they begin at", from.text(self.major));
+        let later = match behind.segments {
+            1 => "1 later segment".to_owned(),
+            segments => format!("{segments} later segments"),
+        };
+        let (what, to) = match (behind.range, behind.rest) {
+            (Some((_, to)), None) => (later, to),
+            (None, Some(rest)) => ("the rest of that segment".to_owned(), rest.to),
+            (range, rest) => {
+                let to = range.map(|range| range.1).or(rest.map(|rest| rest.to)).unwrap_or(end);
+                (format!("the rest of that segment and {later}"), to)
+            }
+        };
+        let headline =
+            format!("recovery ends at {at}: {why}, and leaves behind {what}, up to {}", to.text(self.major));
+        let mut finding = Finding::new(rec::HOLE, place, headline);
+        if let Some(rest) = behind.rest {
+            finding = finding
+                .measured("the next valid record is at", rest.from.text(self.major))
+                .measured("valid records in the rest of the segment", rest.records)
+                .measured("commits among them", rest.commits);
+        }
+        if let Some((from, _)) = behind.range {
+            let bytes = behind.segments.saturating_mul(behind.segment_size.map_or(0, WalSegSize::bytes));
+            finding = finding
+                .measured("bytes in later segments", bytes)
+                .measured("they begin at", from.text(self.major));
+        }
         if let Some(path) = &behind.first {
             finding = finding.measured("the first is", path.display());
         }
