@@ -389,6 +389,40 @@ fn mutated_archives() {
     }
 }
 
+/// A backup, its archive and a log, for a start that is foretold.
+#[test]
+fn mutated_starts() {
+    const LOG: &str = "2026-11-21 UTC [1] PANIC:  could not locate a valid checkpoint record at 0/900080\n\
+        2026-11-21 UTC [1] FATAL:  requested timeline 2 is not a child of this server's history\n\
+        2026-11-21 UTC [1] ERROR:  invalid page in block 3 of relation base/5/16384\n\
+        2026-11-21 UTC [1] FATAL:  archive file \"000000010000000000000007\" has wrong size: 1 instead of 2\n";
+    let mut random = Random(0x57A2);
+    for round in 0..16 {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |path: &str| scratch.path().join(path);
+        unpack("check/pg18.tar.zst", scratch.path());
+        unpack("archives/unbroken-18.tar.zst", scratch.path());
+        fs::copy(testdata("archives/unbroken-18.pg_control"), at("cluster/global/pg_control")).unwrap();
+        fs::copy(testdata("archives/unbroken-18.backup_label"), at("cluster/backup_label")).unwrap();
+        fs::write(at("unbroken-18/00000002.history"), "1\t0/C00000\tno recovery target specified\n").unwrap();
+        fs::copy(at("unbroken-18/00000001000000000000000F"), at("unbroken-18/00000001FFFFFFFF00000FFF")).unwrap();
+        fs::write(at("server.log"), LOG.repeat(3)).unwrap();
+        let files = files_below(&at("unbroken-18"));
+        for _ in 0..3 {
+            mutate_file(&files[random.below(files.len())], &mut random);
+        }
+        mutate_file(&at("server.log"), &mut random);
+        if round % 4 == 3 {
+            mutate_file(&at("cluster/backup_label"), &mut random);
+        }
+        let what = format!("start, round {round}");
+        let archive = ["check", "cluster", "--archive", "unbroken-18", "--log", "server.log"];
+        survives(scratch.path(), &archive, &what);
+        survives(scratch.path(), &[&archive[..], &["--pages", "--format", "json"]].concat(), &what);
+        survives(scratch.path(), &[&archive[..], &["--target-xid", "754", "--all"]].concat(), &what);
+    }
+}
+
 fn mutate_file(file: &Path, random: &mut Random) {
     if let Ok(mut bytes) = fs::read(file) {
         mutate(&mut bytes, random);

@@ -71,6 +71,8 @@ const COMMANDS: &[&[&str]] = &[
     &["items", "cluster/base/5/1259"],
     &["check", "cluster"],
     &["check", "cluster", "--format", "json", "--all"],
+    &["check", "cluster", "--pages", "--log", "cluster/PG_VERSION"],
+    &["check", "cluster", "--archive", "archive", "--target-immediate"],
     &["slru", "cluster", "--histogram", "--relations"],
     &["slru", "cluster", "--xid", "700..800", "--multi", "1", "--format", "json"],
     &["plan", "--pgdata", "cluster"],
