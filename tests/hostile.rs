@@ -391,7 +391,7 @@ fn mutated_archives() {
 
 /// A backup, its archive and a log, for a start that is foretold.
 #[test]
-fn mutated_starts() {
+fn checks_of_mutated_starts() {
     const LOG: &str = "2026-11-21 UTC [1] PANIC:  could not locate a valid checkpoint record at 0/900080\n\
         2026-11-21 UTC [1] FATAL:  requested timeline 2 is not a child of this server's history\n\
         2026-11-21 UTC [1] ERROR:  invalid page in block 3 of relation base/5/16384\n\
@@ -405,7 +405,8 @@ fn mutated_starts() {
         fs::copy(testdata("archives/unbroken-18.pg_control"), at("cluster/global/pg_control")).unwrap();
         fs::copy(testdata("archives/unbroken-18.backup_label"), at("cluster/backup_label")).unwrap();
         fs::write(at("unbroken-18/00000002.history"), "1\t0/C00000\tno recovery target specified\n").unwrap();
-        fs::copy(at("unbroken-18/00000001000000000000000F"), at("unbroken-18/00000001FFFFFFFF00000FFF")).unwrap();
+        fs::copy(at("unbroken-18/00000001000000000000000F"), at("unbroken-18/00000001FFFFFFFF00000FFF"))
+            .unwrap();
         fs::write(at("server.log"), LOG.repeat(3)).unwrap();
         let files = files_below(&at("unbroken-18"));
         for _ in 0..3 {

@@ -56,6 +56,10 @@ impl Arguments {
                 format!("\"{}\" is no directory: check wants a data directory", self.path.display());
             return Err(Failure::Usage(message));
         }
+        // A path that does not exist is a typing error, not an empty archive.
+        for path in self.start.archive.iter().chain(&self.start.copy_wal_from) {
+            std::fs::read_dir(path).map_err(Error::at(path, "open directory"))?;
+        }
         let cluster = Cluster::scan(&self.path);
         let metadata = Metadata::scan(&cluster, self.config.as_deref());
         let foretold = self.foretell(&cluster, &metadata)?;
