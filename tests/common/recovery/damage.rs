@@ -170,8 +170,11 @@ impl Place<'_> {
 
     fn write(&self, path: &Path, content: &[u8]) {
         drop(fs::remove_file(path));
-        fs::write(path, content).unwrap();
-        self.give(path);
+        // Its directory may have been removed before.
+        if path.parent().is_some_and(Path::is_dir) {
+            fs::write(path, content).unwrap();
+            self.give(path);
+        }
     }
 
     /// To the server's user.
@@ -191,7 +194,7 @@ impl Place<'_> {
     fn remove_after(&self, place: &str, segment: &str) {
         let size = self.world.segment_size;
         let (timeline, number) = segment_number(&self.world.segment(segment), size).unwrap();
-        for entry in fs::read_dir(self.path(place)).unwrap().flatten() {
+        for entry in fs::read_dir(self.path(place)).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();
             if segment_number(&name, size).is_some_and(|(t, n)| t == timeline && n > number) {
                 fs::remove_file(entry.path()).unwrap();

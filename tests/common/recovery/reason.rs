@@ -50,6 +50,7 @@ const REASONS: &[(&str, &str)] = &[
     ("could not open directory", "missing_file"),
     ("No such file or directory", "missing_file"),
     ("could not access status of transaction", "missing_file"),
+    ("checkpoint request failed", "missing_file"),
 ];
 
 /// A line of the log: LOG, FATAL, PANIC and its text.
