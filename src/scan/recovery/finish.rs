@@ -14,18 +14,13 @@ use crate::scan::wal_walk::{Item, Visitor, WalFault, Walk, skip_page_header};
 const FAR: Lsn = Lsn(u64::MAX);
 
 const COMMIT_TS: &str = "pg_commit_ts";
+const SUBTRANS: &str = "pg_subtrans";
 const OFFSETS: &str = "pg_multixact/offsets";
 const NOT_THERE: &str = "No such file or directory";
 
 /// Directories that the checkpoint at the end of recovery needs.
-const LATE_DIRECTORIES: &[&str] = &[
-    "pg_logical/snapshots",
-    "pg_logical/mappings",
-    "pg_subtrans",
-    COMMIT_TS,
-    OFFSETS,
-    "pg_multixact/members",
-];
+const LATE_DIRECTORIES: &[&str] =
+    &["pg_logical/snapshots", "pg_logical/mappings", SUBTRANS, COMMIT_TS, OFFSETS, "pg_multixact/members"];
 
 /// Directories that are opened before the first record is replayed.
 const EARLY_DIRECTORIES: &[&str] =

@@ -200,8 +200,10 @@ impl Replay<'_> {
                 self.commits += 1;
                 self.last_commit = Some(time);
             }
-            // Up to 11 it is kept in crash recovery too.
-            if self.archive_requested || self.major <= Major::V11 {
+            // The server tests a target position before it keeps the time. Up to 11 it does so in crash recovery too.
+            let at_position =
+                matches!(self.target, Some(Target::Lsn(lsn)) if self.inclusive && step.lsn >= *lsn);
+            if self.archive_requested && !at_position || !self.archive_requested && self.major <= Major::V11 {
                 self.last_time = Some(time);
             }
         }
