@@ -102,7 +102,7 @@ fn what_slots_say() {
 // raises REC-014
 #[test]
 fn what_a_start_refuses_is_always_fatal() {
-    let nowhere = check(18, &|cluster| change_control(cluster, "checkpoint_lsn", &0x10_u64.to_le_bytes()));
+    let nowhere = check(18, &|cluster| change_control(cluster, "checkPoint", &0x10_u64.to_le_bytes()));
     assert_eq!(nowhere["prediction"]["outcome"], "refused_to_start", "{nowhere:#}");
     let headlines: Vec<_> = nowhere["findings"].as_array().unwrap().iter().map(|f| &f["headline"]).collect();
     assert!(
