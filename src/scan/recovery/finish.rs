@@ -132,6 +132,16 @@ impl Recovery<'_> {
         let major = self.kind.major;
         for name in LATE_DIRECTORIES {
             let message = match RequiredDirectory::find(name).map(|row| row.loss(major, true)) {
+                // Pages of subtransactions that a recovery for queries has made are written with the checkpoint.
+                Some(Loss::Refused(_) | Loss::Checkpoints(_)) if *name == SUBTRANS => {
+                    if !self.archive_requested && major < Major::V15 {
+                        continue;
+                    }
+                    "checkpoint request failed".to_owned()
+                }
+                Some(Loss::Refused(_)) if *name == COMMIT_TS && self.control.track_commit_timestamp != 0 => {
+                    "could not access status of transaction 0".to_owned()
+                }
                 Some(Loss::Refused(_)) if *name == COMMIT_TS => {
                     format!("could not open file \"{name}\": {NOT_THERE}")
                 }
