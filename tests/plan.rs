@@ -43,7 +43,7 @@ fn files_are_written_where_nothing_is_examined() {
     plan("new");
     let script = fs::read_to_string(scratch.path().join("new/restore.sh")).unwrap();
     assert!(script.lines().skip(1).all(|line| line.is_empty() || line.starts_with('#') || line == "set -eu"));
-    assert!(script.contains("pg_resetwal"), "{script}");
+    assert!(script.contains("pg_ctl"), "{script}");
     assert!(scratch.path().join("new/action-log.md").exists());
     assert_eq!(plan("new").status.code(), Some(2), "it exists already");
 }
