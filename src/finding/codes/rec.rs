@@ -27,7 +27,7 @@ codes! {
         next "Bring the WAL up to that point: from the archive, from the primary's pg_wal, from another standby. Without it restore a backup.";
     TARGET_NOT_REACHED = "REC-009", Fatal, "recovery ended before configured recovery target was reached",
         means "All WAL that can be had is replayed and the target was not met. From 13 on the server stops then, and nothing is lost: it can be started again with more WAL or another target.",
-        next "If WAL is missing, bring it (pgforensic wal-gaps names what is). If the target lies behind the last commit, recover to the end of the WAL without a target, or to an earlier one; pgforensic wal-find shows what there is. Is it the right timeline?";
+        next "If WAL is missing, bring it (pgforensic wal-gaps names what is). If the target lies behind the last commit, recover to the end of the WAL without a target, or to an earlier one; pgforensic wal-find shows what there is. Make sure that it is the right timeline.";
     OPENS_WITHOUT_TARGET = "REC-010", Damage, "the target is not reached, and the server opens for writing",
         means "Up to 12 a recovery that does not meet its target ends with a promotion where the WAL ends, without a word: what was to be recovered is missing, or what was to be left out is there.",
         next "Do not start it. Find out first why the target is not met: WAL that is missing (pgforensic wal-gaps), a target behind the last commit, another timeline (pgforensic wal-find).";
