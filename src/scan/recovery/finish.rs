@@ -145,6 +145,10 @@ impl Recovery<'_> {
                 Some(Loss::Refused(_)) if *name == COMMIT_TS => {
                     format!("could not open file \"{name}\": {NOT_THERE}")
                 }
+                // The checkpointer's error ends its checkpoint, and that the start.
+                Some(Loss::Refused(_)) if name.starts_with("pg_logical/") => {
+                    "checkpoint request failed".to_owned()
+                }
                 Some(Loss::Refused(message)) => {
                     let reason =
                         if message.ends_with('"') { format!(": {NOT_THERE}") } else { String::new() };
