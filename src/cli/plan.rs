@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::output_place::refuse_inside;
 use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction};
-use crate::finding::{Coverage, Findings};
+use crate::finding::{Coverage, Finding, Findings, Place, rec};
 use crate::pg::Lsn;
 use crate::plan::Step;
 use crate::plan::loss::{KnownWal, Loss};
@@ -84,6 +84,7 @@ impl Arguments {
         if let Some(target) = &self.write_to {
             write::write(target, &found)?;
         }
+        let findings = self.findings(&found);
         let mut sections: Vec<Section> = found.prediction.iter().map(prediction::section).collect();
         sections.extend(tables::options(&found.ways));
         sections.extend(tables::steps(&found.ways));
@@ -93,11 +94,28 @@ impl Arguments {
             command: "plan",
             subject,
             verdict: tables::verdict(&found.ways, found.prediction.as_ref(), &found.ground, &found.unknown),
-            findings: Findings::default(),
+            findings,
             coverage: found.coverage,
             sections,
         };
         self.common.print(&report)
+    }
+
+    /// What was asked for does not come up, or it leaves known WAL behind.
+    fn findings(&self, found: &Found) -> Findings {
+        let mut findings = Findings::keeping_all(self.common.all);
+        let subject = self.backup.first().or(self.pgdata.as_ref());
+        let (Some(prediction), Some(root)) = (&found.prediction, subject) else { return findings };
+        let place = Place::path(root);
+        if !prediction.outcome.is_up() {
+            findings.push(Finding::new(rec::FAILS, place, prediction::sentence(prediction)));
+        } else if let Some((_, way)) = tables::chosen(&found.ways)
+            && let Some(why) = &way.loss.open_end
+        {
+            let missing = way.loss.missing.join(", ");
+            findings.push(Finding::new(rec::HOLE, place, why.clone()).measured("missing WAL", missing));
+        }
+        findings
     }
 
     fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
@@ -184,7 +202,6 @@ impl Arguments {
             self.play(candidates, &known, &mut found);
             found.ways.iter_mut().skip(first).for_each(|way| way.misses_target = true);
         }
-        let has_target = self.start.has_target() || self.before.is_some();
         if let Some(cluster) = cluster.as_ref().filter(|_| !has_target && !found.ground.is_live) {
             found.ways.extend(control::way(cluster, &self.start.archive, &known, &found.ground, threads));
         }
