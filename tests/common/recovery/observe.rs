@@ -63,10 +63,8 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     if let Some(files) = end.filter(|_| redo.is_some()).map(|end| last_files(world, recovery, end)) {
         set("last_wal_file", json!(files));
     }
-    match recovery.end {
-        End::Open | End::Paused | End::Waits if redo.is_some() => {
-            set("last_completed_transaction_time", json!(recovery.last_transaction));
-        }
+    match &recovery.last_transaction {
+        Some(time) if redo.is_some() => set("last_completed_transaction_time", json!(time)),
         _ if log.contains("redo done at") => {
             let line = reason::lines(log)
                 .into_iter()

@@ -49,6 +49,7 @@ const REASONS: &[(&str, &str)] = &[
     ("could not read from WAL segment", "short_read"),
     ("could not open directory", "missing_file"),
     ("No such file or directory", "missing_file"),
+    ("required WAL directory", "missing_file"),
     ("could not access status of transaction", "missing_file"),
     ("checkpoint request failed", "missing_file"),
 ];

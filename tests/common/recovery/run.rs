@@ -40,8 +40,8 @@ pub struct Recovery {
     pub requests: Vec<(String, bool)>,
     /// `pg_last_wal_replay_lsn()`, where somebody could ask.
     pub replayed: Option<String>,
-    /// `pg_last_xact_replay_timestamp()`.
-    pub last_transaction: Option<String>,
+    /// `pg_last_xact_replay_timestamp()`, where somebody could ask: a standby that is not consistent answers nobody.
+    pub last_transaction: Option<Option<String>>,
     /// The files that lay in pg_wal before.
     pub pg_wal: Vec<String>,
     /// The data directory as the server left it.
@@ -224,7 +224,7 @@ fn ask(world: &World, directory: &Path, recovery: &mut Recovery) {
     let text = String::from_utf8(output.stdout).unwrap();
     if let Some((lsn, time)) = text.trim().split_once('|') {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        (recovery.replayed, recovery.last_transaction) = (some(lsn), some(time));
+        (recovery.replayed, recovery.last_transaction) = (some(lsn), Some(some(time)));
     }
 }
 
