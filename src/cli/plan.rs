@@ -1,6 +1,5 @@
 //! `pgforensic plan`: the ways out, what each comes to and leaves behind, and the steps of the best one.
 
-mod control;
 pub mod reset;
 mod tables;
 mod write;
@@ -12,10 +11,10 @@ use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction};
 use crate::finding::{Coverage, Finding, Findings, Place, rec};
 use crate::pg::Lsn;
-use crate::plan::Step;
+use crate::plan::SOURCES;
 use crate::plan::loss::{KnownWal, Loss};
 use crate::plan::reset::{Places, steps as reset_steps};
-use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, unarchived, way};
+use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, way};
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::settings::Settings;
 use crate::scan::page_rules::Cluster;
@@ -160,12 +159,7 @@ impl Arguments {
     }
 
     fn find(&self) -> Result<Found, Failure> {
-        let cluster = self.pgdata.as_deref().map(Cluster::scan);
-        let ground = Ground {
-            pgdata: self.pgdata.clone(),
-            unarchived: self.pgdata.as_deref().map(unarchived).unwrap_or_default(),
-            is_live: cluster.as_ref().is_some_and(|cluster| cluster.facts.is_live()),
-        };
+        let ground = Ground::new(self.pgdata.as_deref(), &self.backup, &self.start.archive);
         let coverage = Coverage::default();
         let mut found = Found {
             ground,
@@ -178,18 +172,18 @@ impl Arguments {
         let has_target = self.start.has_target() || self.before.is_some();
         let candidates = self.candidates(&mut found, has_target)?;
 
-        let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
         let directories: Vec<PathBuf> =
             self.pgdata.iter().chain(&self.start.copy_wal_from).chain(&self.backup).cloned().collect();
         let wanted = candidates.iter().find_map(|candidate| match candidate.start.timeline {
             TimelineGoal::Numeric(timeline) => Some(timeline),
             _ => None,
         });
-        let known = KnownWal::gather(&self.start.archive, &directories, wanted, threads);
+        let known = KnownWal::gather(&self.start.archive, &directories, wanted, found.ground.threads);
         for error in &known.unreadable {
             found.coverage.fail(&error.path, error.to_string());
         }
-        if let Some(subject) = self.backup.first().or(self.pgdata.as_ref()).filter(|_| !found.ground.is_live)
+        if let Some(subject) = self.backup.first().or(self.pgdata.as_ref())
+            && !found.ground.is_live()
         {
             let start = self.start_of(&self.start, subject, &mut found)?;
             found.prediction = start.as_ref().map(predict);
@@ -202,14 +196,12 @@ impl Arguments {
             self.play(candidates, &known, &mut found);
             found.ways.iter_mut().skip(first).for_each(|way| way.misses_target = true);
         }
-        if let Some(cluster) = cluster.as_ref().filter(|_| !has_target && !found.ground.is_live) {
-            found.ways.extend(control::way(cluster, &self.start.archive, &known, &found.ground, threads));
+        if !has_target && !found.ground.is_live() {
+            found.ways.extend(SOURCES.iter().flat_map(|ways| ways(&found.ground, &known)));
         }
         sort(&mut found.ways);
-        if let Some(cluster) =
-            cluster.filter(|_| !found.ways.iter().any(|way| way.works) && !found.ground.is_live)
-        {
-            self.last_door(&cluster, threads, &mut found);
+        if !found.ways.iter().any(|way| way.works) && !found.ground.is_live() {
+            self.last_door(&mut found);
         }
         Ok(found)
     }
@@ -233,13 +225,13 @@ impl Arguments {
     /// Everything that could be started, to the target or to the newest state.
     fn candidates(&self, found: &mut Found, has_target: bool) -> Result<Vec<Candidate>, Failure> {
         let mut candidates = Vec::new();
-        if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live) {
+        if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live()) {
             let lies = StartArguments { archive: Vec::new(), ..self.start.clone() };
             if !has_target && let Some(start) = self.start_of(&lies, root, found)? {
                 let crash = !start.recovery_signal && !start.standby_signal;
                 let mut with_archive = start.clone();
                 with_archive.pg_wal.extend(self.start.archive.iter().cloned());
-                let major = Cluster::scan(root).major();
+                let major = found.ground.cluster.as_ref().and_then(Cluster::major);
                 let made = major.map_or_else(Vec::new, |major| missing_empty_directories(root, major));
                 if !made.is_empty() {
                     let start = Start { made, ..start.clone() };
@@ -282,9 +274,14 @@ impl Arguments {
     }
 
     /// pg_resetwal on a copy, when nothing else works.
-    fn last_door(&self, cluster: &Cluster, threads: usize, found: &mut Found) {
-        let input =
-            ResetInput { archives: &self.start.archive, relations: self.relations, threads, done: &|_| {} };
+    fn last_door(&self, found: &mut Found) {
+        let Some(cluster) = &found.ground.cluster else { return };
+        let input = ResetInput {
+            archives: &self.start.archive,
+            relations: self.relations,
+            threads: found.ground.threads,
+            done: &|_| {},
+        };
         let values = reset_values(cluster, input);
         for (path, why) in &values.unreadable {
             found.coverage.fail(path, why.clone());
@@ -299,21 +296,16 @@ impl Arguments {
             },
             Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
         };
-        let mut steps: Vec<Step> = reset_steps(&values, &places);
-        steps.splice(0..0, crate::plan::restore::safe_steps(&found.ground));
+        let mut steps = crate::plan::restore::safe_steps(&found.ground);
+        steps.extend(reset_steps(&values, &places));
+        let disk = cluster.directory.size();
         found.reset = reset::sections(&values, &places.copy);
+        let title = "the last door: pg_resetwal on a copy, dump, new cluster".to_owned();
         found.ways.push(Way {
-            kind: Kind::LastDoor,
-            title: "the last door: pg_resetwal on a copy, dump, new cluster".to_owned(),
-            prediction: None,
             loss,
-            works: false,
-            disk: cluster.directory.size(),
+            disk,
             risk: "transactions may be there in part: constraints and indexes are not to be trusted",
-            reversible: true,
-            settings: None,
-            misses_target: false,
-            steps,
+            ..Way::new(Kind::LastDoor, title, steps)
         });
     }
 }

@@ -4,30 +4,77 @@
 use std::path::{Path, PathBuf};
 
 use super::Step;
-use super::restore::{beside, safe_steps};
+use super::loss::KnownWal;
+use super::restore::{beside, read_everything, safe_steps};
 use super::shell::path as quoted_path;
-use super::ways::Ground;
+use super::ways::{Ground, Kind, Way};
+use crate::check::control::{Evidence, Proof, rebuild};
 
 /// What recovery will do with the new file.
 #[derive(Clone, Debug)]
-pub struct Replay {
+struct Replay {
     /// The line that the server will log about it.
-    pub log: String,
+    log: String,
     /// Where the WAL ends.
-    pub end: String,
+    end: String,
     /// Segments that are in archives only, and that a crash recovery does not ask for.
-    pub bring: Vec<PathBuf>,
+    bring: Vec<PathBuf>,
+}
+
+/// Where pg_control cannot be used and the WAL says all that it said.
+pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
+    way(ground, known).into_iter().collect()
+}
+
+fn way(ground: &Ground, known: &KnownWal) -> Option<Way> {
+    let cluster = ground.cluster.as_ref()?;
+    let archives = &ground.archives;
+    if cluster.trusted().is_some() {
+        return None;
+    }
+    let control = cluster.control.as_ref().ok();
+    let evidence =
+        Evidence::gather(Some((&cluster.directory, &cluster.facts)), archives, control, ground.threads);
+    let judgement = evidence.judge();
+    let major = evidence.major()?;
+    let proof = Proof::of(&evidence, &judgement, major, evidence.abi())?;
+    let rebuilt = rebuild(&evidence, &judgement, &proof, [0; 32]).ok()?;
+    let (chain, newest) = evidence.wal.main().zip(evidence.newest())?;
+    let pg_wal = cluster.directory.join("pg_wal");
+    let first = chain.files.kind.size.segno(newest.body.redo);
+    let elsewhere =
+        chain.files.segments.range(first..).filter(|(_, source)| source.path.parent() != Some(&pg_wal));
+    let mut bring = Vec::new();
+    for (_, source) in elsewhere {
+        // A packed one would have to be unpacked first, which is the archive tool's business.
+        if source.path.file_name()?.to_str()? != source.name.to_string() {
+            return None;
+        }
+        bring.push(source.path.clone());
+    }
+    let root = cluster.directory.root();
+    // Behind a shutdown checkpoint redo begins with the next record, if there is one.
+    let log = match (newest.shutdown, chain.found.newest == Some(newest.lsn)) {
+        (true, true) => "redo is not required".to_owned(),
+        (true, false) => format!("redo starts at {}", newest.end.text(major)),
+        (false, _) => format!("redo starts at {}", newest.body.redo.text(major)),
+    };
+    let replay = Replay { log, end: chain.behind.text(major), bring };
+    let mut loss = known.behind(chain.behind);
+    loss.open_end =
+        loss.open_end.or(chain.normal.filter(|end| end.is_end_of_files()).map(|end| end.to_string()));
+    let title = format!("make a new pg_control for {} from its WAL, and start it", root.display());
+    Some(Way {
+        loss,
+        works: true,
+        disk: rebuilt.bytes.len() as u64,
+        risk: "the cold copy is what you return to if it fails",
+        ..Way::new(Kind::RebuildControl, title, steps(root, archives, &replay, ground))
+    })
 }
 
 /// The steps.
-pub fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground) -> Vec<Step> {
-    let step = |does: &str, command: String, changes: &str, expect: String, stop_if: &str| Step {
-        does: does.to_owned(),
-        command,
-        changes: changes.to_owned(),
-        expect,
-        stop_if: stop_if.to_owned(),
-    };
+fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground) -> Vec<Step> {
     let shown = quoted_path(root);
     let written = quoted_path(&beside(root, ".pg_control"));
     let archives: String = archives.iter().map(|path| format!(" --archive {}", quoted_path(path))).collect();
@@ -37,15 +84,15 @@ pub fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground
     if !replay.bring.is_empty() {
         let lines: Vec<_> =
             replay.bring.iter().map(|path| format!("cp -n {} {shown}/pg_wal/", quoted_path(path))).collect();
-        steps.push(step(
+        steps.push(Step::new(
             "Put back the WAL that recovery needs and that is not in pg_wal",
             lines.join("\n"),
             "pg_wal has these files more; none is replaced",
-            "exit status 0".to_owned(),
+            "exit status 0",
             "a file is already there: then it is another one than expected",
         ));
     }
-    steps.push(step(
+    steps.push(Step::new(
         "Write a pg_control of what the WAL proves",
         format!("pgforensic controldata {shown}{archives} --write-to {written} || true"),
         "a new file outside of the data directory",
@@ -55,30 +102,24 @@ pub fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground
         ),
         "no pg_control was written",
     ));
-    steps.push(step(
+    steps.push(Step::new(
         "Put it in its place",
         format!("cp {written} {own}\nchown --reference={version} {own} && chmod 600 {own}"),
         "the data directory has a pg_control; the damaged one, if there was one, is in the cold copy",
-        "exit status 0".to_owned(),
+        "exit status 0",
         "there is no cold copy",
     ));
-    steps.push(step(
+    steps.push(Step::new(
         "Start the server and read its log",
         format!("pg_ctl -D {shown} -l {} -w start", quoted_path(&beside(root, ".log"))),
         "the files of this directory: recovery replays the WAL",
         format!("{}\ndatabase system is ready to accept connections", replay.log),
         "FATAL or PANIC in the log: stop, and return to the cold copy",
     ));
-    steps.push(step(
-        "Read everything once",
-        "pg_dumpall > /dev/null".to_owned(),
-        "nothing",
-        "exit status 0".to_owned(),
-        "an error: run pgforensic scan-pages --structure on the directory and plan again",
-    ));
-    steps.push(step(
+    steps.push(read_everything());
+    steps.push(Step::new(
         "Make a new base backup, then let the applications in",
-        String::new(),
+        "",
         "the next accident has a backup to begin with",
         format!("a backup of this state, which has the WAL up to {}", replay.end),
         "archive_command fails: two servers may be writing into one archive",

@@ -112,16 +112,12 @@ pub fn steps(values: &ResetValues, places: &Places) -> Vec<Step> {
     steps
 }
 
-fn step(does: &str, command: String, changes: &str, expect: String, stop_if: &str) -> Step {
-    Step { does: does.to_owned(), command, changes: changes.to_owned(), expect, stop_if: stop_if.to_owned() }
-}
-
 fn stopped(places: &Places) -> Step {
-    step(
+    Step::new(
         "Make sure that no server works on the data directory",
         format!("pg_ctl -D {} status", quoted_path(&places.pgdata)),
         "nothing",
-        "pg_ctl: no server running".to_owned(),
+        "pg_ctl: no server running",
         "a server runs, or processes of one that died are left: stop them first",
     )
 }
@@ -141,7 +137,7 @@ fn copy(values: &ResetValues, places: &Places) -> Step {
     if !remove.is_empty() {
         lines.push(format!("rm {}", remove.join(" ")));
     }
-    step(
+    Step::new(
         "Copy the data directory; everything that follows is done to the copy",
         lines.join("\n"),
         "a copy is made, the original stays as it is",
@@ -161,11 +157,11 @@ fn lost_pages(values: &ResetValues, places: &Places) -> Option<Step> {
         .iter()
         .map(|name| format!("cp -p BACKUP/{name} {}", quoted_path(&places.copy.join(name))))
         .collect();
-    Some(step(
+    Some(Step::new(
         "Get files of transactions back that are lost, from the newest backup or a standby (BACKUP)",
         lines.join("\n"),
         "the copy knows again which old transactions committed",
-        "each file is as long as those beside it".to_owned(),
+        "each file is as long as those beside it",
         "no backup has them: rows of these transactions cannot be read, pgforensic slru counts them",
     ))
 }
@@ -195,11 +191,11 @@ fn prepare(values: &ResetValues, places: &Places) -> Option<Step> {
         true => "transactions whose status was only in the WAL count as not committed",
         false => "empty files and pages, which the server expects",
     };
-    Some(step(
+    Some(Step::new(
         "Make what pg_resetwal and the server expect to be there",
         lines.join("\n"),
         changes,
-        "no output".to_owned(),
+        "no output",
         "an error",
     ))
 }
@@ -220,7 +216,7 @@ fn dry_run(values: &ResetValues, places: &Places) -> Step {
     line("NextXID", Field::NextXid);
     line("OldestXID", Field::OldestXid);
     line("NextXID epoch", Field::NextXidEpoch);
-    step(
+    Step::new(
         "Let pg_resetwal say what it would do",
         command,
         "nothing",
@@ -241,11 +237,11 @@ fn reset(values: &ResetValues, places: &Places) -> Step {
         }
         Err(_) => "the WAL of the copy is gone, and with it what only the WAL had".to_owned(),
     };
-    step(
+    Step::new(
         "Reset the copy",
         command(values, &places.copy),
         &lost,
-        "Write-ahead log reset".to_owned(),
+        "Write-ahead log reset",
         "any other output",
     )
 }
@@ -264,11 +260,11 @@ fn start(values: &ResetValues, places: &Places) -> Step {
                     -c default_transaction_read_only=on";
     let socket = format!("-k {}", places.copy.display());
     let options = quoted(&format!("{settings}{sizes} {socket}{elsewhere}"));
-    step(
+    Step::new(
         "Start the copy for nobody but the dump",
         format!("pg_ctl -D {copy} -w -l {log} -o {options} start"),
         "a server on the copy, reached through a socket in its directory only",
-        "database system is ready to accept connections".to_owned(),
+        "database system is ready to accept connections",
         "FATAL or PANIC in the log",
     )
 }
@@ -276,11 +272,11 @@ fn start(values: &ResetValues, places: &Places) -> Step {
 fn dump(places: &Places) -> Step {
     let copy = quoted_path(&places.copy);
     let dump = quoted_path(&places.dump);
-    step(
+    Step::new(
         "Dump everything at once",
         format!("pg_dumpall -h {copy} -f {dump}\npg_ctl -D {copy} -w stop"),
         "a file with all that can be read",
-        "no output, and \"PostgreSQL database cluster dump complete\" at the end of the file".to_owned(),
+        "no output, and \"PostgreSQL database cluster dump complete\" at the end of the file",
         "ERROR: dump the other databases and tables one by one, and name what is left out",
     )
 }
@@ -290,20 +286,20 @@ fn rebuild(places: &Places) -> Step {
     let dump = quoted_path(&places.dump);
     let socket = quoted(&format!("-k {}", places.new.display()));
     let log = quoted(&format!("{}.log", places.new.display()));
-    step(
+    Step::new(
         "Make a new cluster of the dump, on a disk that is sound",
         format!(
             "initdb -k -D {new}\npg_ctl -D {new} -w -l {log} -o {socket} start\npsql -X -h {new} -f {dump} postgres 2>&1 | tee {dump}.log\n\
              grep ERROR {dump}.log"
         ),
         "a new cluster with its own system identifier",
-        "no ERROR but \"role … already exists\"".to_owned(),
+        "no ERROR but \"role … already exists\"",
         "ERROR of a unique index or foreign key: a transaction is there in part, decide by the rows",
     )
 }
 
 fn throw_away(places: &Places) -> Step {
-    step(
+    Step::new(
         "Compare with what the application knows, take a base backup of the new cluster, keep the original until then",
         format!("rm -r {}", quoted_path(&places.copy)),
         "the copy is gone; it was good for the dump only",

@@ -20,43 +20,39 @@ pub fn beside(root: &Path, ending: &str) -> PathBuf {
     root.with_file_name(name)
 }
 
-fn step(does: &str, command: String, changes: &str, expect: String, stop_if: &str) -> Step {
-    Step { does: does.to_owned(), command, changes: changes.to_owned(), expect, stop_if: stop_if.to_owned() }
-}
-
 /// Nobody writes any more, and what there is lies somewhere else too.
 pub fn safe_steps(ground: &Ground) -> Vec<Step> {
-    let mut steps = vec![step(
+    let mut steps = vec![Step::new(
         "Keep the applications out: an outage is better than data that cannot be saved any more",
-        String::new(),
+        "",
         "nobody can connect (pg_hba.conf: local connections of the superuser only; stop the connection pools)",
-        "no connection from the applications".to_owned(),
+        "no connection from the applications",
         "somebody still writes",
     )];
-    let Some(pgdata) = &ground.pgdata else { return steps };
+    let Some(pgdata) = ground.root() else { return steps };
     let shown = quoted_path(pgdata);
-    if ground.is_live {
-        steps.push(step(
+    if ground.is_live() {
+        steps.push(Step::new(
             "Stop the server that runs here",
             format!("pg_ctl -D {shown} -m fast -w stop"),
             "the server is stopped; what it could not archive stays in pg_wal",
-            "server stopped".to_owned(),
+            "server stopped",
             "it does not stop: find out which process holds it before anything else",
         ));
     }
     let cold = beside(pgdata, ".cold");
-    steps.push(step(
+    steps.push(Step::new(
         "Copy the whole directory while it is cold; work goes on with copies only",
         format!("cp -a {shown} {}", quoted_path(&cold)),
         "a copy; tablespaces outside of it have to be copied too",
-        "exit status 0".to_owned(),
+        "exit status 0",
         "a file cannot be read: that disk is failing, copy it with a tool that goes on (ddrescue)",
     ));
     if !ground.unarchived.is_empty() {
         let saved = beside(pgdata, ".pg_wal");
         let count = ground.unarchived.len();
         let first = ground.unarchived.first().map_or("", String::as_str);
-        steps.push(step(
+        steps.push(Step::new(
             &format!("Save the WAL that no archive has: {count} files from {first} on"),
             format!("cp -a {shown}/pg_wal {}", quoted_path(&saved)),
             "a copy of pg_wal",
@@ -71,11 +67,13 @@ pub fn safe_steps(ground: &Ground) -> Vec<Step> {
 pub fn search_step(first: &str, loss: &Loss) -> Step {
     let more =
         if loss.missing.len() > 1 { format!(" and {} more", loss.missing.len() - 1) } else { String::new() };
-    step(
-        &format!("Look for the WAL that is missing: {first}{more}; later WAL is there and cannot be used without it"),
+    Step::new(
+        &format!(
+            "Look for the WAL that is missing: {first}{more}; later WAL is there and cannot be used without it"
+        ),
         format!("find / -xdev -name '{first}*' 2>/dev/null || true"),
         "nothing",
-        "the file, in the pg_wal of the old server or of a standby, as .partial or compressed, in another archive: copy it into the archive and plan again".to_owned(),
+        "the file, in the pg_wal of the old server or of a standby, as .partial or compressed, in another archive: copy it into the archive and plan again",
         "nobody has it: go on, knowing what is lost",
     )
 }
@@ -106,12 +104,23 @@ fn expected_log(prediction: &Prediction) -> String {
 
 fn start_step(root: &Path, prediction: &Prediction) -> Step {
     let log = beside(root, ".log");
-    step(
+    Step::new(
         "Start the server and read its log",
         format!("pg_ctl -D {} -l {} -w start", quoted_path(root), quoted_path(&log)),
         "the files of this directory: recovery begins to write",
         expected_log(prediction),
         "a line is missing or another number stands there: stop the server (pg_ctl -m immediate stop) and do not let anybody write",
+    )
+}
+
+/// Nothing says more about the data than reading them.
+pub fn read_everything() -> Step {
+    Step::new(
+        "Read everything once",
+        "pg_dumpall > /dev/null",
+        "nothing",
+        "exit status 0",
+        "an error: run pgforensic scan-pages --structure on the directory and plan again",
     )
 }
 
@@ -121,33 +130,27 @@ fn check_steps(prediction: &Prediction) -> Vec<Step> {
         let end = prediction.end_of_recovery.map_or(String::new(), |end| {
             prediction.major.map_or_else(|| end.to_string(), |major| end.text(major))
         });
-        steps.push(step(
+        steps.push(Step::new(
             "Look at the data while it can still be changed how far recovery goes",
-            "psql -XAt -c 'SELECT pg_last_wal_replay_lsn()' postgres".to_owned(),
+            "psql -XAt -c 'SELECT pg_last_wal_replay_lsn()' postgres",
             "nothing: the server only reads",
             end,
             "what you need is not there: stop the server, change the target, start it again",
         ));
-        steps.push(step(
+        steps.push(Step::new(
             "End recovery: the server opens for writing, on a new timeline",
-            "psql -XAt -c 'SELECT pg_wal_replay_resume()' postgres".to_owned(),
+            "psql -XAt -c 'SELECT pg_wal_replay_resume()' postgres",
             "recovery cannot be continued any more",
-            "selected new timeline ID".to_owned(),
+            "selected new timeline ID",
             "the data were not what you wanted",
         ));
     }
-    steps.push(step(
-        "Read everything once",
-        "pg_dumpall > /dev/null".to_owned(),
-        "nothing",
-        "exit status 0".to_owned(),
-        "an error: run pgforensic scan-pages --structure on the directory and plan again",
-    ));
-    steps.push(step(
+    steps.push(read_everything());
+    steps.push(Step::new(
         "Make a new base backup, check that archiving works (pg_stat_archiver), then let the applications in",
-        String::new(),
+        "",
         "standbys and older backups belong to the old timeline: standbys have to be made anew or rewound",
-        "a backup on the new state".to_owned(),
+        "a backup on the new state",
         "archive_command fails: two servers may be writing into one archive",
     ));
     steps
@@ -164,11 +167,11 @@ pub fn start_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec
 fn make_step(root: &Path, start: &Start) -> Option<Step> {
     let paths: Vec<String> = start.made.iter().map(|name| quoted_path(&root.join(name))).collect();
     (!paths.is_empty()).then(|| {
-        step(
+        Step::new(
             "Make the directories that are missing; where they were empty, nothing of them is lost",
             format!("mkdir -p -m 700 {}", paths.join(" ")),
             "these directories are there",
-            "exit status 0".to_owned(),
+            "exit status 0",
             "the old cluster had files in one of them (prepared transactions, slots, tablespaces): get them back first",
         )
     })
@@ -196,11 +199,11 @@ pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, grou
         .map(|path| format!("cp -n {} {}/", quoted_path(path), quoted_path(&pg_wal)))
         .collect();
     let from: Vec<String> = start.pg_wal.iter().skip(1).map(|path| path.display().to_string()).collect();
-    steps.push(step(
+    steps.push(Step::new(
         &format!("Put back the WAL that recovery needs and that is not in pg_wal, from {}", from.join(", ")),
         commands.join("\n"),
         "pg_wal has these files more; none is replaced",
-        "exit status 0".to_owned(),
+        "exit status 0",
         "a file is already there: then it is another one than expected",
     ));
     steps.push(start_step(root, prediction));
@@ -217,11 +220,11 @@ fn verify_step(backup: &Path) -> Option<Step> {
         .any(|entry| WalFileName::parse(entry.file_name().as_encoded_bytes()).is_some());
     let options = if has_wal { "" } else { "--no-parse-wal " };
     backup.join("backup_manifest").exists().then(|| {
-        step(
+        Step::new(
             "Check the backup before it is trusted",
             format!("pgforensic verify-backup {options}{}", quoted_path(backup)),
             "nothing",
-            "backup successfully verified".to_owned(),
+            "backup successfully verified",
             "it is damaged: plan again with another backup",
         )
     })
@@ -230,25 +233,25 @@ fn verify_step(backup: &Path) -> Option<Step> {
 /// A backup is restored beside the broken directory.
 pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
     let mut steps = safe_steps(ground);
-    let target = beside(ground.pgdata.as_deref().unwrap_or(backup), ".restored");
+    let target = beside(ground.root().unwrap_or(backup), ".restored");
     let shown = quoted_path(&target);
     steps.extend(verify_step(backup));
-    steps.push(step(
+    steps.push(Step::new(
         "Restore the backup into a new directory",
         format!("cp -a {} {shown}\nchmod 700 {shown}", quoted_path(backup)),
         "a new directory; tablespace links in it must not lead into the old cluster (ls -l pg_tblspc)",
-        "exit status 0".to_owned(),
+        "exit status 0",
         "no room, or a link in pg_tblspc leads to where the old server wrote",
     ));
     steps.extend(make_step(&target, start));
     if start.pg_wal.len() > 1
         && let Some(old) = start.pg_wal.first()
     {
-        steps.push(step(
+        steps.push(Step::new(
             "Put the WAL of the old server into it: its last segments are in no archive",
             format!("cp -a {}/. {shown}/pg_wal/\nrm -rf {shown}/pg_wal/archive_status/*", quoted_path(old)),
             "pg_wal of the new directory",
-            "exit status 0".to_owned(),
+            "exit status 0",
             "it comes from another cluster (pgforensic controldata: system identifier)",
         ));
     }
@@ -259,11 +262,11 @@ pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, grou
     } else {
         ("recovery.conf", format!("echo 'archive_mode = off' >> {shown}/postgresql.auto.conf"))
     };
-    steps.push(step(
+    steps.push(Step::new(
         "Say how to recover; and that nothing is archived until you have looked at it",
         format!("cat >> {shown}/{file} <<'END'\n{settings}END\n{signal}"),
         "settings of the new directory only",
-        "exit status 0".to_owned(),
+        "exit status 0",
         "postgresql.conf is not in the directory: put it there first",
     ));
     steps.push(start_step(&target, prediction));

@@ -6,7 +6,9 @@ use super::loss::{KnownWal, Loss};
 use super::{Step, restore};
 use crate::pg::Major;
 use crate::pg::directories::RequiredDirectory;
+use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{Outcome, Prediction, Start, StopReason, predict};
+use crate::source::archive::archive_status;
 
 /// What kind of way it is, the least daring first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,15 +79,61 @@ pub struct Candidate {
     pub start: Start,
 }
 
+impl Way {
+    /// A way with these steps; nothing else is known of it yet.
+    pub fn new(kind: Kind, title: String, steps: Vec<Step>) -> Way {
+        Way {
+            kind,
+            title,
+            prediction: None,
+            loss: Loss::default(),
+            works: false,
+            misses_target: false,
+            disk: 0,
+            risk: "",
+            reversible: true,
+            settings: None,
+            steps,
+        }
+    }
+}
+
 /// What is known of the place.
 #[derive(Debug)]
 pub struct Ground {
     /// The broken data directory.
-    pub pgdata: Option<PathBuf>,
-    /// Segments in it that were not archived, and partial ones.
+    pub cluster: Option<Cluster>,
+    /// Base backups.
+    pub backups: Vec<PathBuf>,
+    /// Archives, in the order in which restore_command tries them.
+    pub archives: Vec<PathBuf>,
+    /// Segments of the data directory that were not archived, and partial ones.
     pub unarchived: Vec<String>,
+    /// How many cores may be used.
+    pub threads: usize,
+}
+
+impl Ground {
+    /// Looks at the place.
+    pub fn new(pgdata: Option<&Path>, backups: &[PathBuf], archives: &[PathBuf]) -> Ground {
+        Ground {
+            cluster: pgdata.map(Cluster::scan),
+            backups: backups.to_vec(),
+            archives: archives.to_vec(),
+            unarchived: pgdata.map(unarchived).unwrap_or_default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// The broken data directory.
+    pub fn root(&self) -> Option<&Path> {
+        self.cluster.as_ref().map(|cluster| cluster.directory.root())
+    }
+
     /// A server runs on it.
-    pub is_live: bool,
+    pub fn is_live(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.facts.is_live())
+    }
 }
 
 /// Directories that are empty in a sound cluster that was stopped, or whose content a start makes anew.
@@ -142,10 +190,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let settings = (kind == Kind::Restore)
         .then(|| restore::settings(&start, prediction.major.unwrap_or(crate::pg::Major::V18)));
     Way {
-        kind,
-        title,
         settings,
-        misses_target: false,
         works,
         loss,
         disk,
@@ -156,9 +201,8 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
             Kind::Restore => "what is left behind is lost for good once clients write again",
             Kind::RebuildControl | Kind::LastDoor => "data that contradict themselves",
         },
-        reversible: true,
         prediction: Some(prediction),
-        steps,
+        ..Way::new(kind, title, steps)
     }
 }
 
@@ -190,18 +234,14 @@ pub fn sort(ways: &mut [Way]) {
 }
 
 /// Segments of a data directory that its archiver has not sent, and partial ones.
-pub fn unarchived(pgdata: &Path) -> Vec<String> {
+fn unarchived(pgdata: &Path) -> Vec<String> {
     let pg_wal = pgdata.join("pg_wal");
-    let names = |directory: &Path, ending: &str| -> Vec<String> {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let name = |entry: std::fs::DirEntry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            name.strip_suffix(ending).map(str::to_owned)
-        };
-        entries.filter_map(name).collect()
+    let waiting = archive_status(&pg_wal).unwrap_or_default().into_iter().filter(|file| !file.done);
+    let mut found: Vec<String> = waiting.map(|file| file.name).collect();
+    let partial = |entry: std::fs::DirEntry| {
+        entry.file_name().into_string().ok().filter(|name| name.ends_with(".partial"))
     };
-    let mut found = names(&pg_wal.join("archive_status"), ".ready");
-    found.extend(names(&pg_wal, ".partial").into_iter().map(|name| format!("{name}.partial")));
+    found.extend(std::fs::read_dir(&pg_wal).into_iter().flatten().flatten().filter_map(partial));
     found.sort();
     found
 }

@@ -155,7 +155,7 @@ pub(super) fn verdict(
     ground: &Ground,
     unknown: &[String],
 ) -> String {
-    if ground.is_live && ways.is_empty() {
+    if ground.is_live() && ways.is_empty() {
         return "a server runs on this directory: nothing is planned while it does".to_owned();
     }
     let Some(best) = chosen(ways).map(|(_, way)| way).or(ways.first()) else {
