@@ -53,7 +53,7 @@ pub fn safe_steps(ground: &Ground) -> Vec<Step> {
         let count = ground.unarchived.len();
         let first = ground.unarchived.first().map_or("", String::as_str);
         steps.push(Step::new(
-            &format!("Save the WAL that no archive has: {count} files from {first} on"),
+            format!("Save the WAL that no archive has: {count} files from {first} on"),
             format!("cp -a {shown}/pg_wal {}", quoted_path(&saved)),
             "a copy of pg_wal",
             format!("{first} is in the copy"),
@@ -68,7 +68,7 @@ pub fn search_step(first: &str, loss: &Loss) -> Step {
     let more =
         if loss.missing.len() > 1 { format!(" and {} more", loss.missing.len() - 1) } else { String::new() };
     Step::new(
-        &format!(
+        format!(
             "Look for the WAL that is missing: {first}{more}; later WAL is there and cannot be used without it"
         ),
         format!("find / -xdev -name '{first}*' 2>/dev/null || true"),
@@ -200,7 +200,7 @@ pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, grou
         .collect();
     let from: Vec<String> = start.pg_wal.iter().skip(1).map(|path| path.display().to_string()).collect();
     steps.push(Step::new(
-        &format!("Put back the WAL that recovery needs and that is not in pg_wal, from {}", from.join(", ")),
+        format!("Put back the WAL that recovery needs and that is not in pg_wal, from {}", from.join(", ")),
         commands.join("\n"),
         "pg_wal has these files more; none is replaced",
         "exit status 0",
