@@ -198,6 +198,7 @@ impl Recovery<'_> {
                 prev = replay.last.map(|last| last.lsn).or(prev);
                 continue;
             }
+            let mut passed = None;
             let (reason, message) = match replay.stop.take() {
                 Some(Stop::Target(message)) => {
                     // What was met while reading ahead does not count any more.
@@ -209,7 +210,8 @@ impl Recovery<'_> {
                     });
                 }
                 Some(Stop::End(end)) => return Err(end),
-                Some(Stop::Foreign(page, timeline)) => {
+                Some(Stop::Foreign { page, timeline, passed: end }) => {
+                    passed = Some(end);
                     (StopReason::UnexpectedPageTli, Some(self.foreign(page, timeline)))
                 }
                 None => {
@@ -217,7 +219,10 @@ impl Recovery<'_> {
                     (StopReason::of(&fault), self.say(&fault))
                 }
             };
-            pages.close();
+            // The server still has the file of a page whose timeline is not expected.
+            if passed.is_none() {
+                pages.close();
+            }
             self.shared.foreign.set(None);
             // The first record is read with PANIC in case of failure, if it lies before the checkpoint.
             if replay.first.is_none() && prev.is_none() && message.is_some() {
@@ -226,9 +231,13 @@ impl Recovery<'_> {
             if self.archive_requested && !pages.in_archive {
                 // All of pg_wal is replayed: from now on the archive is asked.
                 pages.in_archive = true;
-                replay.min_recovery_point = replay.replayed_to;
+                replay.min_recovery_point = passed.unwrap_or(replay.replayed_to);
                 replay.min_recovery_point_timeline = replay.timeline;
                 replay.check_consistency();
+                // The server has read that record and tries the next one, of the same page and so of the same fault.
+                if passed.is_some() {
+                    return Ok(Ended { reason, message, at_target: false });
+                }
                 at = skip_page_header(&self.kind, replay.replayed_to);
                 prev = replay.last.map(|last| last.lsn).or(prev);
                 continue;
@@ -242,7 +251,9 @@ impl Recovery<'_> {
             || self.kind.major < Major::V13
                 && fault.is_of_page_header()
                 && self.kind.size.offset(fault.place()) == 0;
-        (!silent).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
+        // Up to 11 the line ends with the last error that something else had.
+        let unsure = matches!(fault, WalFault::ShortPage { .. }) && self.kind.major < Major::V12;
+        (!silent && !unsure).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
     }
 
     pub(super) fn foreign(&self, page: Lsn, timeline: TimelineId) -> String {

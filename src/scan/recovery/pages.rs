@@ -64,6 +64,8 @@ pub(super) struct ServerPages<'f, 's> {
     open: Option<Open>,
     /// The page that was looked at last.
     seen: Option<Lsn>,
+    /// `latestPagePtr`, `latestPageTLI`: the last page that passed all tests.
+    latest: Option<(Lsn, TimelineId)>,
     /// A fault of a segment's first page, met on the way to another page of it.
     first_page: Option<WalFault>,
     /// An error that ends everything.
@@ -87,6 +89,7 @@ impl<'f, 's> ServerPages<'f, 's> {
             in_archive: false,
             open: None,
             seen: None,
+            latest: None,
             first_page: None,
             halt: None,
         }
@@ -228,8 +231,14 @@ impl<'f, 's> ServerPages<'f, 's> {
             && let Ok(header) = PageHeader::read(bytes, self.kind.abi)
             && let Some(expected) = &self.expected
         {
-            let foreign = (!expected.has(header.timeline)).then_some((address, header.timeline));
-            self.shared.foreign.set(foreign);
+            // Nor that of one whose timeline is older than that of a page before it.
+            let is_back =
+                self.latest.is_some_and(|(page, timeline)| address > page && header.timeline < timeline);
+            if !is_back {
+                self.latest = Some((address, header.timeline));
+                let foreign = (!expected.has(header.timeline)).then_some((address, header.timeline));
+                self.shared.foreign.set(foreign);
+            }
         }
         self.seen = Some(address);
         Some(())

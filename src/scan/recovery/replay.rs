@@ -27,8 +27,8 @@ const WAL_LEVEL_MINIMAL: i32 = 0;
 pub(super) enum Stop {
     /// The target; with the server's line.
     Target(String),
-    /// The record is not accepted: its page is of a timeline that is not expected.
-    Foreign(Lsn, TimelineId),
+    /// The record is not accepted: its page is of a timeline that is not expected. Its end is `passed`.
+    Foreign { page: Lsn, timeline: TimelineId, passed: Lsn },
     /// An error.
     End(End),
 }
@@ -144,7 +144,7 @@ impl Replay<'_> {
     fn replay(&mut self, step: &Step) {
         // The last page that was read counts, be it ahead of this record.
         if let Some((page, timeline)) = self.shared.foreign.get() {
-            self.stop = Some(Stop::Foreign(page, timeline));
+            self.stop = Some(Stop::Foreign { page, timeline, passed: step.end });
             return;
         }
         if self.first.is_none() && self.begins_with_redo && !matches!(step.what, What::CheckpointRedo) {

@@ -120,10 +120,11 @@ fn end_of_recovery(world: &World, recovery: &Recovery) -> Option<u64> {
     if lines.iter().any(|(_, text)| text.starts_with("shutdown at recovery target")) {
         return control(recovery).map(|(lsn, _)| lsn);
     }
-    // The last record read: the last replayed one, or the one that the target stopped before.
+    // The last record read: the last replayed one, or one that was not accepted.
     if let Some(start) = lines.iter().find_map(|(_, text)| text.strip_prefix("redo done at ")) {
         let start = parse_lsn(start.split_whitespace().next()?)?;
-        if lines.iter().any(|(_, text)| text.starts_with("recovery stopping before")) {
+        let not_replayed = ["recovery stopping before", "unexpected timeline ID"];
+        if lines.iter().any(|(_, text)| not_replayed.iter().any(|line| text.starts_with(line))) {
             return None;
         }
         return any_timeline(world, recovery, start, |wal| Some(wal.record(start)?.end));
