@@ -205,6 +205,11 @@ impl Check {
         let word = |name: &str| observed.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
         let what = format!("{} {}", word("outcome"), word("stop_reason"));
         *self.seen.lock().unwrap().entry(what).or_default() += 1;
+        // Data are not played: a page that is newer than what is left of the WAL shows when it is written.
+        if recovery.log.contains("xlog flush request") {
+            println!("not compared, data are newer than the WAL: {scenario}");
+            return;
+        }
         let Some(predicted) = predicted else {
             println!("{scenario}\n{}{}", Value::Object(observed), self.log(&recovery));
             return;

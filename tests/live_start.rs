@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use common::scene::append;
 use common::{Server, json, pgforensic, some_servers};
 use serde_json::Value;
 
@@ -332,7 +333,7 @@ fn label(scene: &Scene, copy: &Path) {
     fs::write(copy.join("backup_label"), label).unwrap();
 }
 
-// raises REC-008, REC-015, REC-016
+// raises REC-008, REC-015, REC-016, REC-017
 #[test]
 fn recoveries_that_fail() {
     scenes(&|scene| {
@@ -402,10 +403,26 @@ fn recoveries_that_fail() {
         let report = scene.agree("standby that lacks WAL", How { archive: Some("short"), ..How::default() });
         assert_eq!(codes(&report), ["REC-008"], "{report:#}");
 
-        // wal_level = minimal, and back: up to 13 it only matters to hot standby.
+        // Less than the primary had when the backup was taken.
+        let x = scene.copy("without_wal", "x");
+        append(&x.join("postgresql.conf"), "\nmax_connections = 7\n");
+        let report = scene.agree("max_connections", archive);
+        assert_eq!(codes(&report), ["REC-017"], "{report:#}");
+
+        // More than it has here from some record on.
+        scene.server.stop(scene.path(), "d", "fast");
+        append(&scene.path().join("d/postgresql.conf"), "\nmax_prepared_transactions = 9\n");
+        scene.server.start(scene.path(), "d");
+        scene.switch();
+        // From 14 on it waits there, if somebody could connect.
         if major < 14 {
-            return;
+            let x = scene.copy("without_wal", "x");
+            append(&x.join("postgresql.conf"), "\nmax_prepared_transactions = 5\n");
+            let report = scene.agree("max_prepared_transactions", archive);
+            assert_eq!(codes(&report), ["REC-017"], "{report:#}");
         }
+
+        // wal_level = minimal, and back: up to 13 it matters to hot standby only.
         scene.server.stop(scene.path(), "d", "fast");
         let conf = scene.path().join("d/postgresql.conf");
         let before = fs::read_to_string(&conf).unwrap();
@@ -424,7 +441,8 @@ fn recoveries_that_fail() {
             fs::copy(&segment, scene.path().join("minimal").join(segment.file_name().unwrap())).unwrap();
         }
         scene.own("minimal");
-        scene.copy("without_wal", "x");
+        let x = scene.copy("without_wal", "x");
+        append(&x.join("postgresql.conf"), "\nmax_prepared_transactions = 9\n");
         let report = scene.agree("wal_level = minimal", How { archive: Some("minimal"), ..How::default() });
         assert_eq!(codes(&report), ["REC-015"], "{report:#}");
     });

@@ -45,7 +45,9 @@ fn signs(topic: Topic) -> (&'static [&'static str], &'static [StopReason]) {
     use StopReason::*;
     match topic {
         Topic::Checkpoint => (&[], &[NoCheckpointRecord, NoRedoRecord]),
-        Topic::Consistency => (&[], &[BackupEndNotReached, ConsistencyNotReached, WalLevelMinimal]),
+        Topic::Consistency => {
+            (&[], &[BackupEndNotReached, ConsistencyNotReached, WalLevelMinimal, InsufficientSettings])
+        }
         Topic::Target => (&[], &[TargetNotReached, StopBeforeConsistency]),
         Topic::WrongSize => (&[], &[WrongSize]),
         Topic::Timeline => (

@@ -7,7 +7,7 @@ use crate::format::settings::{TargetTimeline, boolean, target_timeline};
 use crate::pg::time::{local_zone, parse_moment};
 use crate::pg::{Lsn, Major, TimelineId};
 use crate::scan::metadata::settings::Settings;
-use crate::scan::recovery::{Action, Start, Target, TimelineGoal};
+use crate::scan::recovery::{Action, Limits, Start, Target, TimelineGoal};
 use crate::source::pgdata::DataDirectory;
 
 /// How the server will be started.
@@ -123,6 +123,7 @@ impl StartArguments {
                 _ => Action::Pause,
             },
             hot_standby: settings.is_on("hot_standby", true),
+            limits: (!settings.no_main_file).then(|| limits(settings, major)),
             reads_ahead: reads_ahead(settings, major),
             zone: match settings.value("timezone") {
                 "" => local_zone(),
@@ -181,6 +182,21 @@ impl StartArguments {
                 "invalid value for parameter \"recovery_target_timeline\": \"{value}\""
             ))),
         }
+    }
+}
+
+/// What hot standby compares with the primary, where no file says it as the server has it by default.
+fn limits(settings: &Settings, major: Major) -> Limits {
+    let number = |name: &str, default: i32| settings.value(name).trim().parse().unwrap_or(default);
+    Limits {
+        max_connections: number("max_connections", 100),
+        max_worker_processes: number("max_worker_processes", 8),
+        max_wal_senders: (major >= Major::V12).then(|| number("max_wal_senders", 10)),
+        max_prepared_transactions: number("max_prepared_transactions", 0),
+        max_locks_per_transaction: number(
+            "max_locks_per_transaction",
+            if major >= Major::V19 { 128 } else { 64 },
+        ),
     }
 }
 

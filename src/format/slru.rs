@@ -195,6 +195,8 @@ impl SlruLayout {
     pub fn start_reads(&self, next: u64) -> bool {
         let index = next % self.entries_per_page();
         match self.slru {
+            // 19 makes the page of the first multixact itself.
+            Slru::MultiXactOffset if self.major >= Major::V19 && next == 1 => false,
             Slru::Xact | Slru::MultiXactOffset => index != 0,
             // It asks for the group.
             Slru::MultiXactMember => index >= MEMBERS_PER_GROUP,

@@ -139,6 +139,7 @@ impl Judge<'_> {
             TargetNotReached => rec::TARGET_NOT_REACHED,
             StopBeforeConsistency => cfg::TARGET_TOO_EARLY,
             WalLevelMinimal => rec::WAL_LEVEL,
+            InsufficientSettings => rec::SETTINGS,
             // The record with which replay begins is a PANIC of its own.
             _ if self.prediction.redo_start.is_none() => rec::NO_REDO,
             _ => rec::FAILS,

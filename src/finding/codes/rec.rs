@@ -49,4 +49,7 @@ codes! {
     BACKUP_CANCELED = "REC-016", Fatal, "online backup was canceled, recovery cannot continue",
         means "Between the start and the end of the backup the server was stopped, or another one was promoted: this backup never came to its end on the wanted timeline.",
         next "Use another backup, or the timeline on which this one was taken (recovery_target_timeline = current).";
+    SETTINGS = "REC-017", Fatal, "recovery aborted because of insufficient parameter settings",
+        means "A server that takes queries while it recovers has to make room for what the primary tells in its WAL: max_connections, max_worker_processes, max_wal_senders, max_prepared_transactions and max_locks_per_transaction must be at least what they were there.",
+        next "Set them to the primary's values, which controldata shows, or hot_standby = off for this recovery. Nothing of the data is wrong.";
 }

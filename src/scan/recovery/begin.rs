@@ -16,7 +16,7 @@ use crate::pg::wal_file::SIZE_OF_XLOG_SHORT_PHD;
 use crate::pg::{Lsn, Major, TimelineId, WalSegSize};
 use crate::scan::control::Surroundings;
 use crate::scan::control::scan_control;
-use crate::scan::wal_walk::{Item, Visitor, WalFault, WalKind, Walk};
+use crate::scan::wal_walk::{Item, Visitor, WalFault, WalKind, Walk, skip_page_header};
 
 /// Reads pg_control as a starting server does.
 pub(super) fn read_control(
@@ -269,7 +269,7 @@ impl Recovery<'_> {
         if !has_label && major < Major::V14 {
             return Ok(None);
         }
-        if let Ok(one) = self.read_one(pages, redo)? {
+        if let Ok(one) = self.read_one(pages, skip_page_header(&self.kind, redo))? {
             return Ok(one.end);
         }
         let place = |redo: String, checkpoint: String| {
@@ -374,8 +374,11 @@ impl Recovery<'_> {
             consistent: None,
             snapshot: if begin.was_shutdown { Snapshot::Ready } else { Snapshot::Initialized },
             hot_standby: start.hot_standby,
+            limits: start.limits,
             last_time: None,
             commits: 0,
+            next_xid: begin.checkpoint.next_xid_low(),
+            ended_transactions: false,
             last_commit: None,
             prepared: Default::default(),
             stop: None,

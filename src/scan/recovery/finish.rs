@@ -1,30 +1,17 @@
 //! From the first record to the end of a start.
 
 use super::begin::Beginning;
+use super::directories::{COMMIT_TS, EARLY_DIRECTORIES};
 use super::history;
 use super::pages::ServerPages;
 use super::replay::{Last, Replay, Stop};
 use super::words::{Outcome, StopReason};
-use super::{Action, End, Prediction, Recovery};
-use crate::pg::directories::{Loss, RequiredDirectory};
+use super::{Action, End, Limits, Prediction, Recovery};
 use crate::pg::{Lsn, Major, TimelineId, WalFileName};
 use crate::scan::wal_walk::{Item, Visitor, WalFault, Walk, skip_page_header};
 
 /// A limit that is none.
 const FAR: Lsn = Lsn(u64::MAX);
-
-const COMMIT_TS: &str = "pg_commit_ts";
-const SUBTRANS: &str = "pg_subtrans";
-const OFFSETS: &str = "pg_multixact/offsets";
-const NOT_THERE: &str = "No such file or directory";
-
-/// Directories that the checkpoint at the end of recovery needs.
-const LATE_DIRECTORIES: &[&str] =
-    &["pg_logical/snapshots", "pg_logical/mappings", SUBTRANS, COMMIT_TS, OFFSETS, "pg_multixact/members"];
-
-/// Directories that are opened before the first record is replayed.
-const EARLY_DIRECTORIES: &[&str] =
-    &["pg_twophase", "pg_xact", COMMIT_TS, "pg_tblspc", "pg_stat", "pg_stat_tmp"];
 
 /// Takes the end of one record.
 struct EndOf(Option<Lsn>);
@@ -61,8 +48,9 @@ impl Recovery<'_> {
         let begin = this.init(&mut pages)?;
         this.check_directories(&["pg_replslot"], begin.needs_recovery)?;
         if !begin.needs_recovery {
+            this.check_directories(&[COMMIT_TS], false)?;
             this.check_directories(EARLY_DIRECTORIES, false)?;
-            this.check_directories(&[OFFSETS], false)?;
+            this.check_first_reads(&begin.checkpoint)?;
             prediction.outcome = Outcome::Started;
             prediction.end_of_recovery = Some(begin.checkpoint_end);
             prediction.end_timeline = Some(begin.checkpoint.this_timeline);
@@ -73,13 +61,15 @@ impl Recovery<'_> {
         if label_first {
             this.check_label(&begin)?;
         }
+        // `StartupCommitTs` makes the file of the next transaction.
+        this.check_directories(&[COMMIT_TS], true)?;
         this.restore_histories(begin.checkpoint.this_timeline);
         if !label_first {
             this.check_label(&begin)?;
         }
         this.check_directories(EARLY_DIRECTORIES, true)?;
         let mut replay = this.replay(&begin, pages.expected.clone().unwrap_or_default());
-        replay.check_wal_level(this.control.wal_level)?;
+        replay.check_parameters(this.control.wal_level, &Limits::of_control(&this.control))?;
         let ended = this.replay_all(&begin, &mut pages, &mut replay);
         tell(prediction, &replay, this);
         this.finish(prediction, &begin, &mut pages, &replay, ended?)
@@ -100,69 +90,6 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn has_directory(&self, name: &str) -> bool {
-        self.start.made.contains(&name) || self.start.directory.join(name).is_dir()
-    }
-
-    /// Directories without which a server does not start.
-    fn check_directories(&self, names: &[&str], recovers: bool) -> Result<(), End> {
-        for name in names {
-            let Some(row) = RequiredDirectory::find(name) else { continue };
-            // Without timestamps the directory is only listed, behind the checkpoint that ends a recovery.
-            if *name == COMMIT_TS && self.control.track_commit_timestamp == 0 && !self.has_directory(name) {
-                if recovers {
-                    continue;
-                }
-                let message = format!("could not open directory \"{name}\": {NOT_THERE}");
-                return Err(End::refused(StopReason::MissingFile, message));
-            }
-            if !self.has_directory(name)
-                && let Loss::Refused(message) = row.loss(self.kind.major, recovers)
-            {
-                // The transaction that the server asks for first is not foretold.
-                let message = message.split(": Could not").next().unwrap_or(message).replace('…', "0");
-                return Err(End::refused(StopReason::MissingFile, message));
-            }
-        }
-        Ok(())
-    }
-
-    /// Directories that are looked for by the checkpoint at the end of recovery.
-    fn check_late_directories(&self) -> Result<(), End> {
-        let major = self.kind.major;
-        for name in LATE_DIRECTORIES {
-            let message = match RequiredDirectory::find(name).map(|row| row.loss(major, true)) {
-                // Pages of subtransactions that a recovery for queries has made are written with the checkpoint.
-                Some(Loss::Refused(_) | Loss::Checkpoints(_)) if *name == SUBTRANS => {
-                    if !self.archive_requested && major < Major::V15 {
-                        continue;
-                    }
-                    "checkpoint request failed".to_owned()
-                }
-                Some(Loss::Refused(_)) if *name == COMMIT_TS && self.control.track_commit_timestamp != 0 => {
-                    "could not access status of transaction 0".to_owned()
-                }
-                Some(Loss::Refused(_)) if *name == COMMIT_TS => {
-                    format!("could not open file \"{name}\": {NOT_THERE}")
-                }
-                // The checkpointer's error ends its checkpoint, and that the start.
-                Some(Loss::Refused(_)) if name.starts_with("pg_logical/") => {
-                    "checkpoint request failed".to_owned()
-                }
-                Some(Loss::Refused(message)) => {
-                    let reason =
-                        if message.ends_with('"') { format!(": {NOT_THERE}") } else { String::new() };
-                    format!("{}{reason}", message.trim_start_matches("PANIC: "))
-                }
-                _ => continue,
-            };
-            if !self.has_directory(name) {
-                return Err(End::new(Outcome::Failed, StopReason::MissingFile, message));
-            }
-        }
-        Ok(())
-    }
-
     /// The main loop of `PerformWalRecovery`, and `ReadRecord`.
     fn replay_all(
         &self,
@@ -174,7 +101,8 @@ impl Recovery<'_> {
         let redo = self.redo(begin);
         let (mut at, mut prev) = if redo < begin.checkpoint_at {
             self.shared.random.set(true);
-            (redo, None)
+            // Where it is the begin of a page, the server goes to the first record of that.
+            (skip_page_header(&self.kind, redo), None)
         } else {
             (skip_page_header(&self.kind, begin.position.1), Some(begin.position.0))
         };
@@ -248,9 +176,10 @@ impl Recovery<'_> {
 
     pub(super) fn say(&self, fault: &WalFault) -> Option<String> {
         let silent = matches!(fault, WalFault::NoPage { .. })
-            || self.kind.major < Major::V13
-                && fault.is_of_page_header()
-                && self.kind.size.offset(fault.place()) == 0;
+            // Up to 11 the header of a page is tested, and forgotten what was wrong; 12 does so at a segment's first page.
+            || fault.is_of_page_header()
+                && (self.kind.major < Major::V12
+                    || self.kind.major == Major::V12 && self.kind.size.offset(fault.place()) == 0);
         // Up to 11 the line ends with the last error that something else had.
         let unsure = matches!(fault, WalFault::ShortPage { .. }) && self.kind.major < Major::V12;
         (!silent && !unsure).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
@@ -315,7 +244,7 @@ impl Recovery<'_> {
             };
         }
         if !self.archive_requested {
-            self.check_late_directories()?;
+            self.check_late_directories(replay)?;
             prediction.outcome = Outcome::Started;
             return Ok(());
         }
@@ -330,7 +259,7 @@ impl Recovery<'_> {
             _ if self.kind.major == Major::V15 => replay.read_prepared(replay.timeline)?,
             _ => {}
         }
-        self.check_late_directories()?;
+        self.check_late_directories(replay)?;
         prediction.outcome = Outcome::Promoted;
         Ok(())
     }

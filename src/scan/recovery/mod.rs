@@ -17,6 +17,7 @@
 //! `StartupXLOG` in xlog.c (≤ 14 all in xlog.c).
 
 mod begin;
+mod directories;
 mod files;
 mod finish;
 mod history;
@@ -37,6 +38,7 @@ pub use self::words::{Outcome, StopReason};
 use self::files::Files;
 use self::pages::Shared;
 use crate::format::control::ControlFile;
+use crate::format::wal::rmgr::ParameterChange;
 use crate::pg::{Lsn, Major, SystemId, TimelineId};
 use crate::scan::wal_walk::WalKind;
 use crate::source::Error;
@@ -68,6 +70,55 @@ pub enum Action {
     Shutdown,
 }
 
+/// Settings that make room for what a primary tells in its WAL: a server that takes queries while it recovers needs at
+/// least as much as the primary had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub max_connections: i32,
+    pub max_worker_processes: i32,
+    /// 12+.
+    pub max_wal_senders: Option<i32>,
+    pub max_prepared_transactions: i32,
+    pub max_locks_per_transaction: i32,
+}
+
+impl Limits {
+    /// Those of the primary when pg_control was written.
+    fn of_control(control: &ControlFile) -> Limits {
+        Limits {
+            max_connections: control.max_connections,
+            max_worker_processes: control.max_worker_processes,
+            max_wal_senders: control.max_wal_senders,
+            max_prepared_transactions: control.max_prepared_xacts,
+            max_locks_per_transaction: control.max_locks_per_xact,
+        }
+    }
+
+    /// Those of the primary from a PARAMETER_CHANGE on.
+    fn of_change(change: &ParameterChange) -> Limits {
+        Limits {
+            max_connections: change.max_connections,
+            max_worker_processes: change.max_worker_processes,
+            max_wal_senders: change.max_wal_senders,
+            max_prepared_transactions: change.max_prepared_xacts,
+            max_locks_per_transaction: change.max_locks_per_xact,
+        }
+    }
+
+    /// The first that is lower than the primary's: its name, its value, and what it was there.
+    fn lower_than(&self, primary: &Limits) -> Option<(&'static str, i32, i32)> {
+        let rows = [
+            ("max_connections", self.max_connections, primary.max_connections),
+            ("max_worker_processes", self.max_worker_processes, primary.max_worker_processes),
+            ("max_wal_senders", self.max_wal_senders.unwrap_or(0), primary.max_wal_senders.unwrap_or(0)),
+            ("max_prepared_transactions", self.max_prepared_transactions, primary.max_prepared_transactions),
+            ("max_locks_per_transaction", self.max_locks_per_transaction, primary.max_locks_per_transaction),
+        ];
+        rows.into_iter().find(|(_, own, primary)| own < primary)
+    }
+}
+
 /// What will be started, and how.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -95,6 +146,8 @@ pub struct Start {
     pub action: Action,
     /// `hot_standby`.
     pub hot_standby: bool,
+    /// What hot standby compares with the primary's settings; none where the settings are not known.
+    pub limits: Option<Limits>,
     /// 15+, with `recovery_prefetch`: `maintenance_io_concurrency`.
     pub reads_ahead: Option<usize>,
     /// `timezone`, for the times in messages.

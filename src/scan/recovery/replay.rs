@@ -14,7 +14,7 @@ use super::lookahead::Lookahead;
 use super::pages::Shared;
 use super::step::{Step, What};
 use super::words::{Outcome, StopReason};
-use super::{End, Target};
+use super::{End, Limits, Target};
 use crate::format::checkpoint::CheckPoint;
 use crate::pg::time::timestamptz;
 use crate::pg::{Lsn, Major, SegNo, TimelineId, WalFileName};
@@ -76,10 +76,16 @@ pub(super) struct Replay<'r> {
     pub(super) consistent: Option<Lsn>,
     pub(super) snapshot: Snapshot,
     pub(super) hot_standby: bool,
+    /// This server's limits, if they are known.
+    pub(super) limits: Option<Limits>,
     /// `recoveryLastXTime`.
     pub(super) last_time: Option<i64>,
     /// Commits and aborts, whether or not the server keeps their time.
     pub(super) commits: u64,
+    /// `nextXid`, as far as the records say it.
+    pub(super) next_xid: u32,
+    /// A commit or abort was replayed.
+    pub(super) ended_transactions: bool,
     pub(super) last_commit: Option<i64>,
     /// Transactions prepared by records replayed here, and the segments of these.
     pub(super) prepared: BTreeMap<u32, Lsn>,
@@ -196,6 +202,7 @@ impl Replay<'_> {
     /// `recoveryStopsAfter`.
     fn stops_after(&mut self, step: &Step) -> Option<String> {
         if let What::TransactionEnd { committed, time, .. } = step.what {
+            self.ended_transactions = true;
             if committed {
                 self.commits += 1;
                 self.last_commit = Some(time);
@@ -253,7 +260,7 @@ impl Replay<'_> {
                     self.read_prepared(before)?;
                 }
             }
-            What::WalLevel(level) => self.check_wal_level(*level)?,
+            What::Parameters(level, limits) => self.check_parameters(*level, limits)?,
             What::BackupEnd { start } if *start == self.backup_start_point => {
                 self.backup_end_point = step.end
             }
@@ -265,6 +272,9 @@ impl Replay<'_> {
                 self.prepared.remove(xid);
             }
             _ => {}
+        }
+        if step.next_xid != 0 && (step.next_xid.wrapping_sub(self.next_xid) as i32) > 0 {
+            self.next_xid = step.next_xid;
         }
         self.replayed_to = step.end;
         self.last = Some(Last { lsn: step.lsn, end: step.end, file: step.file });
@@ -357,16 +367,41 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// `CheckRequiredParameterValues`: the level of the WAL from here on. Up to 13 a warning only.
-    pub(super) fn check_wal_level(&self, wal_level: i32) -> Result<(), End> {
-        if !self.archive_requested || wal_level != WAL_LEVEL_MINIMAL || self.major < Major::V14 {
+    /// `CheckRequiredParameterValues`: the primary's level of WAL and its limits, from here on.
+    pub(super) fn check_parameters(&self, wal_level: i32, primary: &Limits) -> Result<(), End> {
+        if !self.archive_requested {
             return Ok(());
         }
-        let quote = if self.major >= Major::V17 { "\"" } else { "" };
-        let message =
-            format!("WAL was generated with {quote}wal_level=minimal{quote}, cannot continue recovering");
         let outcome = if self.first.is_some() { Outcome::Failed } else { Outcome::RefusedToStart };
-        Err(End::new(outcome, StopReason::WalLevelMinimal, message))
+        let end = |reason, message: String| Err(End::new(outcome, reason, message));
+        if wal_level == WAL_LEVEL_MINIMAL && (self.major >= Major::V14 || self.hot_standby) {
+            let quote = if self.major >= Major::V17 { "\"" } else { "" };
+            let message = match self.major >= Major::V14 {
+                true => format!(
+                    "WAL was generated with {quote}wal_level=minimal{quote}, cannot continue recovering"
+                ),
+                false => {
+                    "hot standby is not possible because wal_level was not set to \"replica\" or higher on \
+                          the master server"
+                        .to_owned()
+                }
+            };
+            return end(StopReason::WalLevelMinimal, message);
+        }
+        let lower = self.limits.filter(|_| self.hot_standby).and_then(|limits| limits.lower_than(primary));
+        let Some((name, own, primary)) = lower else { return Ok(()) };
+        let message = if self.major < Major::V14 {
+            format!(
+                "hot standby is not possible because {name} = {own} is a lower setting than on the master server \
+                 (its value was {primary})"
+            )
+        } else if self.takes_queries() {
+            // It pauses with this warning, and fails as soon as somebody lets it go on.
+            "hot standby is not possible because of insufficient parameter settings".to_owned()
+        } else {
+            "recovery aborted because of insufficient parameter settings".to_owned()
+        };
+        end(StopReason::InsufficientSettings, message)
     }
 
     /// `CheckRecoveryConsistency`.

@@ -2,10 +2,12 @@
 
 use smallvec::SmallVec;
 
+use super::Limits;
 use crate::format::checkpoint::CheckPoint;
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::id::{RM_DBASE_ID, RM_SMGR_ID, RM_STANDBY_ID, RM_XACT_ID, RM_XLOG_ID};
 use crate::format::wal::rmgr::{ControlRecord, TransactionEnd};
+use crate::pg::ids::FIRST_NORMAL_TRANSACTION_ID;
 use crate::pg::relation::RelFileLocator;
 use crate::pg::{BlockNumber, Lsn, SegNo, TimelineId};
 
@@ -27,6 +29,8 @@ pub(super) struct Step {
     /// The file that was open when it had been read.
     pub(super) file: (TimelineId, SegNo),
     pub(super) what: What,
+    /// The next transaction is not before this one, as far as the record says it; 0 where it does not.
+    pub(super) next_xid: u32,
     /// It is of the resource manager of transactions.
     pub(super) is_transaction: bool,
     pub(super) blocks: SmallVec<[Block; 2]>,
@@ -47,14 +51,34 @@ pub(super) struct Block {
 #[derive(Debug)]
 pub(super) enum What {
     Other,
-    TransactionEnd { committed: bool, xid: u32, time: i64 },
-    Prepare { xid: u32 },
-    RestorePoint { name: Vec<u8>, time: i64 },
-    Checkpoint { shutdown: bool, body: Box<CheckPoint> },
-    EndOfRecovery { this: TimelineId, prev: TimelineId },
-    BackupEnd { start: Lsn },
-    WalLevel(i32),
-    RunningXacts { complete: bool },
+    TransactionEnd {
+        committed: bool,
+        xid: u32,
+        time: i64,
+    },
+    Prepare {
+        xid: u32,
+    },
+    RestorePoint {
+        name: Vec<u8>,
+        time: i64,
+    },
+    Checkpoint {
+        shutdown: bool,
+        body: Box<CheckPoint>,
+    },
+    EndOfRecovery {
+        this: TimelineId,
+        prev: TimelineId,
+    },
+    BackupEnd {
+        start: Lsn,
+    },
+    /// The primary's `wal_level`, and its limits.
+    Parameters(i32, Limits),
+    RunningXacts {
+        complete: bool,
+    },
     CreateRelation(RelFileLocator),
     TruncateRelation(RelFileLocator, BlockNumber),
     CopyDatabase(u32),
@@ -111,7 +135,9 @@ impl What {
         }
         match ControlRecord::read(record)? {
             ControlRecord::Checkpoint { shutdown, body } => Some(What::Checkpoint { shutdown, body }),
-            ControlRecord::Settings(settings) => Some(What::WalLevel(settings.wal_level)),
+            ControlRecord::Settings(settings) => {
+                Some(What::Parameters(settings.wal_level, Limits::of_change(&settings)))
+            }
             _ => None,
         }
     }
@@ -128,11 +154,20 @@ impl Step {
         };
         let blocks =
             if with_blocks { record.parts.blocks.iter().map(block).collect() } else { SmallVec::new() };
+        let what = What::of(record);
+        let next_xid = match &what {
+            // xl_running_xacts.nextXid
+            What::RunningXacts { .. } => record.main().u32(12).unwrap_or(0),
+            What::Checkpoint { body, .. } => body.next_xid_low(),
+            _ if record.header.xid >= FIRST_NORMAL_TRANSACTION_ID => record.header.xid.wrapping_add(1),
+            _ => 0,
+        };
         Step {
             lsn: record.lsn,
             end,
             file,
-            what: What::of(record),
+            what,
+            next_xid,
             is_transaction: record.header.rmid == RM_XACT_ID,
             blocks,
         }

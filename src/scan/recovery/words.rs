@@ -82,6 +82,7 @@ pub enum StopReason {
     UnexpectedTimeline,
     /// WAL of wal_level = minimal.
     WalLevelMinimal,
+    InsufficientSettings,
     /// A prepared transaction's record is asked for in a segment that is not in pg_wal.
     PreparedWalMissing,
     /// A setting that a start refuses.
@@ -130,6 +131,7 @@ impl StopReason {
         (StopReason::BadRecordLength, "bad_record_length"),
         (StopReason::UnexpectedTimeline, "unexpected_timeline"),
         (StopReason::WalLevelMinimal, "wal_level_minimal"),
+        (StopReason::InsufficientSettings, "insufficient_settings"),
         (StopReason::PreparedWalMissing, "prepared_wal_missing"),
         (StopReason::BadSetting, "bad_setting"),
         (StopReason::IncrementalBackup, "incremental_backup"),

@@ -60,7 +60,8 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     if open || new_timeline.is_none() {
         set("new_timeline", json!(new_timeline));
     }
-    if let Some(files) = end.filter(|_| redo.is_some()).map(|end| last_files(world, recovery, end)) {
+    let has_replayed = |end: &u64| redo.as_deref().and_then(parse_lsn).is_some_and(|redo| redo < *end);
+    if let Some(files) = end.filter(has_replayed).map(|end| last_files(world, recovery, end)) {
         set("last_wal_file", json!(files));
     }
     match &recovery.last_transaction {
