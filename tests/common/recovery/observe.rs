@@ -124,7 +124,8 @@ fn end_of_recovery(world: &World, recovery: &Recovery) -> Option<u64> {
     // The last record read: the last replayed one, or one that was not accepted.
     if let Some(start) = lines.iter().find_map(|(_, text)| text.strip_prefix("redo done at ")) {
         let start = parse_lsn(start.split_whitespace().next()?)?;
-        let not_replayed = ["recovery stopping before", "unexpected timeline ID"];
+        let not_replayed =
+            ["recovery stopping before", "recovery stopping after reaching", "unexpected timeline ID"];
         if lines.iter().any(|(_, text)| not_replayed.iter().any(|line| text.starts_with(line))) {
             return None;
         }
