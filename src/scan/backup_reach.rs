@@ -19,6 +19,7 @@ use super::wal_picture::Picture;
 use super::wal_units::{SegmentSource, WalFiles};
 use super::wal_walk::{Item, Visitor, WalKind};
 use crate::format::reader::Abi;
+use crate::format::wal::rmgr::XLOG_BACKUP_END;
 use crate::format::wal::rmgr::id::RM_XLOG_ID;
 use crate::pg::{Lsn, Major, TimelineId, WalFileName};
 
@@ -27,9 +28,6 @@ const SPELLED_OUT: u64 = 5;
 
 /// Segments in which the record of a backup's end is looked for where no file tells it.
 const MAX_SEARCHED: u64 = 64;
-
-/// `XLOG_BACKUP_END`.
-const XLOG_BACKUP_END: u8 = 0x50;
 
 /// Timelines on which a backup's reach is told.
 const MAX_TIMELINES: usize = 100;

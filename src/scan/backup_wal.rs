@@ -10,6 +10,8 @@ use std::sync::Arc;
 use crate::format::backup_manifest::WalRange;
 use crate::format::reader::Abi;
 use crate::format::timeline_history::Span;
+use crate::format::wal::rmgr::XLOG_BACKUP_END;
+use crate::format::wal::rmgr::id::RM_XLOG_ID;
 use crate::pg::relation::RelFileLocator;
 use crate::pg::{BlockNumber, Lsn, SegNo, TimelineId, WalFileName};
 use crate::scan::backup::BackupFacts;
@@ -82,10 +84,6 @@ impl RangeScan {
         end.fault.filter(|fault| end.at < self.range.end && !matches!(fault, WalFault::EndOfRange { .. }))
     }
 }
-
-/// `RM_XLOG_ID`, and `XLOG_BACKUP_END`: its data are the start location of the backup.
-const RM_XLOG_ID: u8 = 0;
-const XLOG_BACKUP_END: u8 = 0x50;
 
 /// What was found in all of them.
 #[derive(Debug, Default)]
@@ -293,7 +291,7 @@ impl Visitor for Look<'_> {
         match item {
             Item::Record { record, end } => {
                 self.records += 1;
-                let ends = record.header.rmid == RM_XLOG_ID && record.header.info & 0xF0 == XLOG_BACKUP_END;
+                let ends = record.header.rmid == RM_XLOG_ID && record.header.op() == XLOG_BACKUP_END;
                 if ends && record.main().u64(0) == Some(self.start.0) {
                     self.backup_end = Some(end);
                 }

@@ -22,9 +22,9 @@ use super::slru_lookup::{PageOrNot, SlruLookup, is_normal};
 use crate::format::control::ControlFile;
 use crate::format::page::heap_tuple::{
     HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI, HEAP_XMIN_COMMITTED, HEAP_XMIN_FROZEN,
+    heap_tuples,
 };
-use crate::format::page::items::{LpFlags, line_pointers};
-use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
+use crate::format::page::{HeapTupleHeader, PageHeaderData};
 use crate::format::reader::Abi;
 use crate::format::slru::{Slru, XidStatus};
 use crate::pg::BlockNumber;
@@ -200,16 +200,7 @@ impl Counter<'_> {
     fn page(&mut self, page: &[u8]) {
         let abi = self.all.abi;
         let Ok(header) = PageHeaderData::read(page, abi) else { return };
-        if header.is_new() || PageKind::of(page, &header, abi) != Some(PageKind::Heap) {
-            return;
-        }
-        for (_, id) in line_pointers(page, &header, abi) {
-            if id.lp_flags == LpFlags::Normal
-                && let Some(tuple) = page.get(id.bytes()).and_then(|bytes| HeapTupleHeader::of(bytes, abi))
-            {
-                self.tuple(&tuple);
-            }
-        }
+        heap_tuples(page, &header, abi).for_each(|tuple| self.tuple(&tuple));
     }
 
     fn tuple(&mut self, tuple: &HeapTupleHeader) {

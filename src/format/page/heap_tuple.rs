@@ -14,7 +14,9 @@
 //!
 //! Up to 11 an oid of four bytes can stand right before `t_hoff`. Source: access/htup_details.h.
 
+use crate::format::page::items::{LpFlags, line_pointers};
 use crate::format::page::map::FlagNames;
+use crate::format::page::{PageHeaderData, PageKind};
 use crate::format::reader::{Abi, Data, Reader, Truncated};
 use crate::pg::{ItemPointer, Major};
 
@@ -91,6 +93,18 @@ pub struct HeapTupleHeader {
     pub t_infomask2: u16,
     pub t_infomask: u16,
     pub t_hoff: u8,
+}
+
+/// The headers of a heap page's row versions; none of a page that is no heap page.
+pub fn heap_tuples<'a>(
+    page: &'a [u8],
+    header: &PageHeaderData,
+    abi: Abi,
+) -> impl Iterator<Item = HeapTupleHeader> + 'a {
+    let is_heap = !header.is_new() && PageKind::of(page, header, abi) == Some(PageKind::Heap);
+    line_pointers(page, header, abi)
+        .filter(move |(_, id)| is_heap && id.lp_flags == LpFlags::Normal)
+        .filter_map(move |(_, id)| HeapTupleHeader::of(page.get(id.bytes())?, abi))
 }
 
 impl HeapTupleHeader {

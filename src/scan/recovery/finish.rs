@@ -147,8 +147,9 @@ impl Recovery<'_> {
                     (StopReason::of(&fault), self.say(&fault))
                 }
             };
-            // The server still has the file of a page whose timeline is not expected.
-            if passed.is_none() {
+            let again =
+                passed.is_some_and(|end| self.fails_again(pages, replay, walked.fault.is_some(), end));
+            if !again {
                 pages.close();
             }
             self.shared.foreign.set(None);
@@ -162,7 +163,7 @@ impl Recovery<'_> {
                 replay.min_recovery_point = passed.unwrap_or(replay.replayed_to);
                 replay.min_recovery_point_timeline = replay.timeline;
                 replay.check_consistency();
-                // The server has read that record and tries the next one, of the same page and so of the same fault.
+                // The server has read that record and tries the next one, which is no better.
                 if passed.is_some() {
                     return Ok(Ended { reason, message, at_target: false });
                 }
@@ -172,6 +173,20 @@ impl Recovery<'_> {
             }
             return Ok(Ended { reason, message, at_target: false });
         }
+    }
+
+    /// Behind a record whose page is of a timeline that is not expected: can the next one be read without another
+    /// page? Then the same is wrong with it, and the file stays open.
+    fn fails_again(&self, pages: &mut ServerPages, replay: &Replay, at_fault: bool, next: Lsn) -> bool {
+        if replay.lookahead.as_ref().is_some_and(|lookahead| !lookahead.queue.is_empty()) {
+            return true;
+        }
+        let mut end = EndOf(None);
+        if !at_fault {
+            let at = skip_page_header(&self.kind, next);
+            Walk::new(self.kind, pages, FAR, FAR).run(at, None, false, &mut end);
+        }
+        end.0.is_some()
     }
 
     pub(super) fn say(&self, fault: &WalFault) -> Option<String> {

@@ -6,12 +6,11 @@ use super::Limits;
 use crate::format::checkpoint::CheckPoint;
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::id::{RM_DBASE_ID, RM_SMGR_ID, RM_STANDBY_ID, RM_XACT_ID, RM_XLOG_ID};
-use crate::format::wal::rmgr::{ControlRecord, TransactionEnd};
+use crate::format::wal::rmgr::{ControlRecord, TransactionEnd, XLOG_BACKUP_END};
 use crate::pg::ids::FIRST_NORMAL_TRANSACTION_ID;
 use crate::pg::relation::RelFileLocator;
 use crate::pg::{BlockNumber, Lsn, SegNo, TimelineId};
 
-const XLOG_BACKUP_END: u8 = 0x50;
 const XLOG_RESTORE_POINT: u8 = 0x70;
 const XLOG_END_OF_RECOVERY: u8 = 0x90;
 const XLOG_CHECKPOINT_REDO: u8 = 0xE0;

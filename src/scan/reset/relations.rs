@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::value::Witness;
-use crate::format::page::heap_tuple::{HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI};
-use crate::format::page::items::{LpFlags, line_pointers};
-use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
+use crate::format::page::heap_tuple::{HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI, heap_tuples};
+use crate::format::page::{HeapTupleHeader, PageHeaderData};
 use crate::format::reader::Abi;
 use crate::pg::ids::FIRST_NORMAL_TRANSACTION_ID;
 use crate::pg::relation::ForkNumber;
@@ -154,15 +153,8 @@ impl Local {
     fn page(&mut self, page: &[u8], abi: Abi, main: bool) {
         let Ok(header) = PageHeaderData::read(page, abi) else { return };
         self.lsn = self.lsn.max(header.pd_lsn);
-        if !main || header.is_new() || PageKind::of(page, &header, abi) != Some(PageKind::Heap) {
-            return;
-        }
-        for (_, id) in line_pointers(page, &header, abi) {
-            if id.lp_flags == LpFlags::Normal
-                && let Some(tuple) = page.get(id.bytes()).and_then(|bytes| HeapTupleHeader::of(bytes, abi))
-            {
-                self.tuple(&tuple);
-            }
+        if main {
+            heap_tuples(page, &header, abi).for_each(|tuple| self.tuple(&tuple));
         }
     }
 

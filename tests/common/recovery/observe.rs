@@ -186,9 +186,10 @@ fn last_files(world: &World, recovery: &Recovery, end: u64) -> Vec<String> {
 }
 
 /// Minimum recovery point and its timeline, of a server that was stopped in recovery: the end of its replay, unless it
-/// made a restartpoint when it stopped.
+/// made a restartpoint when it stopped, or could not write it.
 fn control(recovery: &Recovery) -> Option<(u64, u32)> {
-    if recovery.log.contains("restartpoint complete") {
+    let stopping = recovery.log.split_once("shutting down").map_or("", |(_, stopping)| stopping);
+    if recovery.log.contains("restartpoint complete") || !reason::has_no_error(stopping) {
         return None;
     }
     let output = Command::new(env!("CARGO_BIN_EXE_pgforensic"))

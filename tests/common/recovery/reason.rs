@@ -83,7 +83,15 @@ pub fn of_recovery(log: &str) -> Vec<(&str, &str)> {
     if let Some(at) = lines.iter().position(end) {
         lines.truncate(at);
     }
+    if let Some(at) = lines.iter().position(|(_, text)| text.starts_with("shutdown at recovery target")) {
+        lines.truncate(at + 1);
+    }
     lines
+}
+
+/// Is there no line of a failure in this part of a log?
+pub fn has_no_error(log: &str) -> bool {
+    lines(log).iter().all(|(level, _)| !matches!(*level, "ERROR" | "FATAL" | "PANIC"))
 }
 
 /// FATAL or PANIC says it; without one it is the line at the target, or the last one about the WAL. A file that is

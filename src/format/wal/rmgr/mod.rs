@@ -33,7 +33,7 @@ mod xlog;
 pub use desc::{Desc, INVALIDATION_MESSAGE_SIZE};
 pub use transaction::{Origin, TransactionEnd};
 pub use truncation::Truncation;
-pub use xlog::{ControlRecord, ParameterChange};
+pub use xlog::{ControlRecord, ParameterChange, XLOG_BACKUP_END};
 
 use crate::format::wal::record::Record;
 use crate::pg::Major;

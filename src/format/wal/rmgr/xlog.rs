@@ -25,6 +25,9 @@ use crate::format::reader::{Abi, Data, Reader};
 use crate::format::wal::record::Record;
 use crate::pg::{Lsn, Major};
 
+/// A backup has ended: its data are the start location of it.
+pub const XLOG_BACKUP_END: u8 = 0x50;
+
 pub(super) fn identify(info: u8, major: Major) -> Option<&'static str> {
     Some(match info {
         0x00 => "CHECKPOINT_SHUTDOWN",
@@ -32,7 +35,7 @@ pub(super) fn identify(info: u8, major: Major) -> Option<&'static str> {
         0x20 => "NOOP",
         0x30 => "NEXTOID",
         0x40 => "SWITCH",
-        0x50 => "BACKUP_END",
+        XLOG_BACKUP_END => "BACKUP_END",
         0x60 => "PARAMETER_CHANGE",
         0x70 => "RESTORE_POINT",
         0x80 => "FPW_CHANGE",
@@ -53,7 +56,7 @@ pub(super) fn describe(record: &Record, desc: &mut Desc) -> Option<()> {
     match record.header.op() {
         0x00 | 0x10 => checkpoint(record, desc)?,
         0x30 => desc.num("oid", data.u32(0)?),
-        0x50 => desc.lsn("backup_start", Lsn(data.u64(0)?)),
+        XLOG_BACKUP_END => desc.lsn("backup_start", Lsn(data.u64(0)?)),
         0x60 => parameter_change(data, desc)?,
         0x70 => {
             desc.string("name", data.bytes.get(8..)?);
