@@ -17,11 +17,7 @@ const FIRST_AMBIGUOUS: u32 = 8;
 /// Judges histories, their order, and what they say about the segments; `rebuilt`: missing ones, as far as something
 /// proves their lines.
 pub fn check_timelines(picture: &Picture, rebuilt: &[Rebuilt], findings: &mut Findings) {
-    for file in &picture.histories {
-        check_lines(file, findings);
-        check_ancestors(picture, file, findings);
-    }
-    check_copies(picture, findings);
+    check_histories(&picture.histories, findings);
     for (id, timeline) in &picture.timelines.by_id {
         check_has_history(picture, *id, timeline, rebuilt, findings);
         check_first_segment(picture, *id, timeline, findings);
@@ -29,6 +25,15 @@ pub fn check_timelines(picture: &Picture, rebuilt: &[Rebuilt], findings: &mut Fi
     }
     check_latest(picture, findings);
     check_notation(picture, findings);
+}
+
+/// Judges the histories alone.
+pub fn check_histories(histories: &[HistoryFile], findings: &mut Findings) {
+    for file in histories {
+        check_lines(file, findings);
+        check_ancestors(histories, file, findings);
+    }
+    check_copies(histories, findings);
 }
 
 fn check_lines(file: &HistoryFile, findings: &mut Findings) {
@@ -62,10 +67,10 @@ fn check_lines(file: &HistoryFile, findings: &mut Findings) {
 
 /// A descendant repeats its ancestors' histories line for line. Comparing with the nearest one is enough:
 /// that one is compared with the next.
-fn check_ancestors(picture: &Picture, file: &HistoryFile, findings: &mut Findings) {
+fn check_ancestors(histories: &[HistoryFile], file: &HistoryFile, findings: &mut Findings) {
     let known = file.history.entries.iter().enumerate().rev().find_map(|(index, ancestor)| {
-        let theirs = picture.timelines.by_id.get(&ancestor.timeline)?.history.as_ref()?;
-        Some((index, ancestor.timeline, theirs))
+        let theirs = histories.iter().find(|other| other.history.timeline == ancestor.timeline)?;
+        Some((index, ancestor.timeline, &theirs.history))
     });
     let Some((index, ancestor, theirs)) = known else { return };
     let ours = file.history.entries.get(..index).unwrap_or_default();
@@ -89,9 +94,9 @@ fn check_ancestors(picture: &Picture, file: &HistoryFile, findings: &mut Finding
     findings.push(finding.differs("ancestors and their ends", spelled(ours), spelled(&theirs.entries)));
 }
 
-fn check_copies(picture: &Picture, findings: &mut Findings) {
-    for (index, file) in picture.histories.iter().enumerate() {
-        let earlier = picture.histories.get(..index).unwrap_or_default();
+fn check_copies(histories: &[HistoryFile], findings: &mut Findings) {
+    for (index, file) in histories.iter().enumerate() {
+        let earlier = histories.get(..index).unwrap_or_default();
         let other = earlier.iter().find(|other| other.history.timeline == file.history.timeline);
         if let Some(other) = other
             && other.history != file.history

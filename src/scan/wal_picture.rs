@@ -175,7 +175,7 @@ pub fn picture(mut wal: WalArchive, threads: usize) -> Picture {
         .map(|(index, file)| (index, wal.faults(file)))
         .filter(|(_, faults)| !faults.is_empty())
         .collect();
-    let histories = read_histories(&wal, &mut unreadable);
+    let histories = read_histories(&wal.archive, &mut unreadable);
     let backups = read_backups(&wal, &mut unreadable);
     let pg_wals = read_pg_wals(&wal, &mut unreadable);
     let mut repositories: Vec<_> = wal.archive.repositories.iter().map(read_repository).collect();
@@ -269,18 +269,19 @@ pub fn read_history(archive: &Archive, timeline: TimelineId) -> Result<Option<Ti
     Ok(Some(TimelineHistory::parse(timeline, &content)))
 }
 
-fn read_histories(wal: &WalArchive, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<HistoryFile> {
+/// Reads the history files of an archive, in the order of its directories.
+pub fn read_histories(archive: &Archive, unreadable: &mut Vec<(PathBuf, String)>) -> Vec<HistoryFile> {
     let mut files = Vec::new();
-    for entry in &wal.archive.histories {
-        let packing = wal.archive.packing(entry);
-        let path = wal.archive.history_path(entry);
+    for entry in &archive.histories {
+        let packing = archive.packing(entry);
+        let path = archive.history_path(entry);
         // Even with names alone: without their few lines nothing can be said about timelines.
         let content =
             if packing.foreign { Err("cannot be unpacked here".to_owned()) } else { read_small(&path) };
         match content {
             Ok(content) => files.push(HistoryFile {
                 history: TimelineHistory::parse(entry.name, &content),
-                in_pg_wal: wal.archive.in_pg_wal(entry),
+                in_pg_wal: archive.in_pg_wal(entry),
                 path,
             }),
             Err(error) => unreadable.push((path, error)),

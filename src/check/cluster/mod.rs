@@ -3,6 +3,7 @@
 mod access;
 mod databases;
 pub(crate) mod directories;
+mod histories;
 mod prepared;
 mod recovery_files;
 mod relation_files;
@@ -82,6 +83,7 @@ pub static CHECKS: &[Check] = &[
     Check { name: "settings", run: settings::check },
     Check { name: "recovery files", run: recovery_files::check },
     Check { name: "names in pg_wal", run: wal_directory::check },
+    Check { name: "histories", run: histories::check },
     Check { name: "recovery", run: start::check },
     Check { name: "SLRUs", run: slrus },
     Check { name: "tablespaces", run: tablespaces::check },

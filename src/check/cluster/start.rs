@@ -7,7 +7,7 @@ use super::Examination;
 use crate::finding::{Code, Coverage, Finding, Findings, Place, Severity, cfg, rec};
 use crate::format::control::ControlFile;
 use crate::pg::{Major, WalFileName, WalSegSize};
-use crate::scan::recovery::{Outcome, Prediction, Start, StopReason, Target, predict};
+use crate::scan::recovery::{Limits, Outcome, Prediction, Start, StopReason, Target, predict};
 use crate::scan::wal_archive::{PgWalState, SegmentFile, WalArchive};
 use crate::scan::wal_behind::{Behind, behind, copies_of};
 
@@ -165,6 +165,13 @@ impl Judge<'_> {
         finding.at.lsn = self.prediction.end_of_recovery;
         if [rec::NO_CHECKPOINT, rec::NO_REQUIRED_CHECKPOINT, rec::NO_REDO].contains(&code) {
             return self.with_first_segment(finding);
+        }
+        let primary = self.examination.control().map(Limits::of_control);
+        if code == rec::SETTINGS
+            && let Some((name, own, primary)) =
+                self.start.limits.zip(primary).and_then(|(limits, primary)| limits.lower_than(&primary))
+        {
+            finding = finding.differs(name, own, format!("{primary} or more, as on the primary"));
         }
         if let Some(target) = self
             .start

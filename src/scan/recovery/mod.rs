@@ -85,7 +85,7 @@ pub struct Limits {
 
 impl Limits {
     /// Those of the primary when pg_control was written.
-    fn of_control(control: &ControlFile) -> Limits {
+    pub fn of_control(control: &ControlFile) -> Limits {
         Limits {
             max_connections: control.max_connections,
             max_worker_processes: control.max_worker_processes,
@@ -107,7 +107,7 @@ impl Limits {
     }
 
     /// The first that is lower than the primary's: its name, its value, and what it was there.
-    fn lower_than(&self, primary: &Limits) -> Option<(&'static str, i32, i32)> {
+    pub fn lower_than(&self, primary: &Limits) -> Option<(&'static str, i32, i32)> {
         let rows = [
             ("max_connections", self.max_connections, primary.max_connections),
             ("max_worker_processes", self.max_worker_processes, primary.max_worker_processes),

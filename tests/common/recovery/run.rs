@@ -199,7 +199,10 @@ fn wait(child: &mut Child, log_path: &Path, request_path: &Path, standby: bool) 
             let progress = log.lines().filter(|line| !line.contains("waiting for WAL")).count();
             if progress != seen {
                 (seen, since) = (progress, Instant::now());
-            } else if repeats(&requests) || (requests.is_empty() && since.elapsed() > Duration::from_secs(1))
+            } else if repeats(&requests)
+                || requests.is_empty()
+                    && log.contains("entering standby mode")
+                    && since.elapsed() > Duration::from_secs(1)
             {
                 return End::Waits;
             }
