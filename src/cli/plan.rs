@@ -228,6 +228,7 @@ impl Arguments {
         if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live()) {
             let lies = StartArguments { archive: Vec::new(), ..self.start.clone() };
             if !has_target && let Some(start) = self.start_of(&lies, root, found)? {
+                found.ground.lies = Some(start.clone());
                 let crash = !start.recovery_signal && !start.standby_signal;
                 let mut with_archive = start.clone();
                 with_archive.pg_wal.extend(self.start.archive.iter().cloned());

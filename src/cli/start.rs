@@ -104,6 +104,7 @@ impl StartArguments {
         pg_wal.push(directory.join("pg_wal"));
         let requested = recovery_signal || standby_signal;
         Ok(Planned::Start(Box::new(Start {
+            control: None,
             pg_wal,
             made: Vec::new(),
             archives,

@@ -1,25 +1,15 @@
 //! pg_control is lost or damaged and the WAL is whole: a new one is made of what the WAL proves, and the server replays
-//! the WAL as after any crash. Nothing is lost.
+//! the WAL as after any crash. What comes of it is played with the bytes of that file.
 
 use std::path::{Path, PathBuf};
 
 use super::Step;
-use super::loss::KnownWal;
-use super::restore::{beside, read_everything, safe_steps};
+use super::loss::{KnownWal, Loss};
+use super::restore::{beside, bring_step, check_steps, make_step, safe_steps, start_step};
 use super::shell::path as quoted_path;
-use super::ways::{Ground, Kind, Way};
+use super::ways::{Ground, Kind, Way, missing_empty_directories, works};
 use crate::check::control::{Evidence, Proof, rebuild};
-
-/// What recovery will do with the new file.
-#[derive(Clone, Debug)]
-struct Replay {
-    /// The line that the server will log about it.
-    log: String,
-    /// Where the WAL ends.
-    end: String,
-    /// Segments that are in archives only, and that a crash recovery does not ask for.
-    bring: Vec<PathBuf>,
-}
+use crate::scan::recovery::{Prediction, Start, predict};
 
 /// Where pg_control cannot be used and the WAL says all that it said.
 pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
@@ -27,71 +17,58 @@ pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
 }
 
 fn way(ground: &Ground, known: &KnownWal) -> Option<Way> {
-    let cluster = ground.cluster.as_ref()?;
-    let archives = &ground.archives;
+    let (cluster, lies) = ground.cluster.as_ref().zip(ground.lies.as_ref())?;
     if cluster.trusted().is_some() {
         return None;
     }
     let control = cluster.control.as_ref().ok();
+    let archives = &ground.archives;
     let evidence =
         Evidence::gather(Some((&cluster.directory, &cluster.facts)), archives, control, ground.threads);
     let judgement = evidence.judge();
     let major = evidence.major()?;
     let proof = Proof::of(&evidence, &judgement, major, evidence.abi())?;
     let rebuilt = rebuild(&evidence, &judgement, &proof, [0; 32]).ok()?;
-    let (chain, newest) = evidence.wal.main().zip(evidence.newest())?;
-    let pg_wal = cluster.directory.join("pg_wal");
-    let first = chain.files.kind.size.segno(newest.body.redo);
-    let elsewhere =
-        chain.files.segments.range(first..).filter(|(_, source)| source.path.parent() != Some(&pg_wal));
-    let mut bring = Vec::new();
-    for (_, source) in elsewhere {
-        // A packed one would have to be unpacked first, which is the archive tool's business.
-        if source.path.file_name()?.to_str()? != source.name.to_string() {
-            return None;
-        }
-        bring.push(source.path.clone());
-    }
     let root = cluster.directory.root();
-    // Behind a shutdown checkpoint redo begins with the next record, if there is one.
-    let log = match (newest.shutdown, chain.found.newest == Some(newest.lsn)) {
-        (true, true) => "redo is not required".to_owned(),
-        (true, false) => format!("redo starts at {}", newest.end.text(major)),
-        (false, _) => format!("redo starts at {}", newest.body.redo.text(major)),
+    let disk = rebuilt.bytes.len() as u64;
+    let start = Start {
+        pg_wal: lies.pg_wal.iter().chain(archives).cloned().collect(),
+        made: missing_empty_directories(root, major),
+        control: Some(rebuilt.bytes),
+        ..lies.clone()
     };
-    let replay = Replay { log, end: chain.behind.text(major), bring };
-    let mut loss = known.behind(chain.behind);
-    loss.open_end =
-        loss.open_end.or(chain.normal.filter(|end| end.is_end_of_files()).map(|end| end.to_string()));
+    let prediction = predict(&start);
+    let mut loss = prediction.end_of_recovery.map_or_else(Loss::default, |end| known.behind(end));
+    let normal = evidence.wal.main().and_then(|chain| chain.normal);
+    loss.open_end = loss.open_end.or(normal.filter(|end| end.is_end_of_files()).map(|end| end.to_string()));
     let title = format!("make a new pg_control for {} from its WAL, and start it", root.display());
     Some(Way {
         loss,
-        works: true,
-        disk: rebuilt.bytes.len() as u64,
+        works: works(&prediction, &start),
+        disk,
         risk: "the cold copy is what you return to if it fails",
-        ..Way::new(Kind::RebuildControl, title, steps(root, archives, &replay, ground))
+        steps: steps(root, archives, &start, &prediction, ground),
+        prediction: Some(prediction),
+        ..Way::new(Kind::RebuildControl, title, Vec::new())
     })
 }
 
 /// The steps.
-fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground) -> Vec<Step> {
+fn steps(
+    root: &Path,
+    archives: &[PathBuf],
+    start: &Start,
+    prediction: &Prediction,
+    ground: &Ground,
+) -> Vec<Step> {
     let shown = quoted_path(root);
     let written = quoted_path(&beside(root, ".pg_control"));
     let archives: String = archives.iter().map(|path| format!(" --archive {}", quoted_path(path))).collect();
     let own = quoted_path(&root.join("global/pg_control"));
     let version = quoted_path(&root.join("PG_VERSION"));
     let mut steps = safe_steps(ground);
-    if !replay.bring.is_empty() {
-        let lines: Vec<_> =
-            replay.bring.iter().map(|path| format!("cp -n {} {shown}/pg_wal/", quoted_path(path))).collect();
-        steps.push(Step::new(
-            "Put back the WAL that recovery needs and that is not in pg_wal",
-            lines.join("\n"),
-            "pg_wal has these files more; none is replaced",
-            "exit status 0",
-            "a file is already there: then it is another one than expected",
-        ));
-    }
+    steps.extend(make_step(root, start));
+    steps.extend(bring_step(root, prediction));
     steps.push(Step::new(
         "Write a pg_control of what the WAL proves",
         format!("pgforensic controldata {shown}{archives} --write-to {written} || true"),
@@ -109,20 +86,7 @@ fn steps(root: &Path, archives: &[PathBuf], replay: &Replay, ground: &Ground) ->
         "exit status 0",
         "there is no cold copy",
     ));
-    steps.push(Step::new(
-        "Start the server and read its log",
-        format!("pg_ctl -D {shown} -l {} -w start", quoted_path(&beside(root, ".log"))),
-        "the files of this directory: recovery replays the WAL",
-        format!("{}\ndatabase system is ready to accept connections", replay.log),
-        "FATAL or PANIC in the log: stop, and return to the cold copy",
-    ));
-    steps.push(read_everything());
-    steps.push(Step::new(
-        "Make a new base backup, then let the applications in",
-        "",
-        "the next accident has a backup to begin with",
-        format!("a backup of this state, which has the WAL up to {}", replay.end),
-        "archive_command fails: two servers may be writing into one archive",
-    ));
+    steps.push(start_step(root, prediction));
+    steps.extend(check_steps(prediction));
     steps
 }

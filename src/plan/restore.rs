@@ -102,7 +102,7 @@ fn expected_log(prediction: &Prediction) -> String {
     lines.join("\n")
 }
 
-fn start_step(root: &Path, prediction: &Prediction) -> Step {
+pub(super) fn start_step(root: &Path, prediction: &Prediction) -> Step {
     let log = beside(root, ".log");
     Step::new(
         "Start the server and read its log",
@@ -124,7 +124,7 @@ pub fn read_everything() -> Step {
     )
 }
 
-fn check_steps(prediction: &Prediction) -> Vec<Step> {
+pub(super) fn check_steps(prediction: &Prediction) -> Vec<Step> {
     let mut steps = Vec::new();
     if prediction.outcome == Outcome::StoppedAtTarget {
         let end = prediction.end_of_recovery.map_or(String::new(), |end| {
@@ -164,7 +164,7 @@ pub fn start_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec
     steps
 }
 
-fn make_step(root: &Path, start: &Start) -> Option<Step> {
+pub(super) fn make_step(root: &Path, start: &Start) -> Option<Step> {
     let paths: Vec<String> = start.made.iter().map(|name| quoted_path(&root.join(name))).collect();
     (!paths.is_empty()).then(|| {
         Step::new(
@@ -191,21 +191,33 @@ pub fn make_directories_steps(
     steps
 }
 
-/// Segments from elsewhere are put into pg_wal, as far as they are not there.
-pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
-    let mut steps = safe_steps(ground);
+/// Segments that a start needs and that lie elsewhere are put into pg_wal, as far as they are not there.
+pub(super) fn bring_step(root: &Path, prediction: &Prediction) -> Option<Step> {
     let pg_wal = root.join("pg_wal");
     let commands: Vec<String> = (prediction.brought.iter())
         .map(|path| format!("cp -n {} {}/", quoted_path(path), quoted_path(&pg_wal)))
         .collect();
-    let from: Vec<String> = start.pg_wal.iter().skip(1).map(|path| path.display().to_string()).collect();
-    steps.push(Step::new(
-        format!("Put back the WAL that recovery needs and that is not in pg_wal, from {}", from.join(", ")),
-        commands.join("\n"),
-        "pg_wal has these files more; none is replaced",
-        "exit status 0",
-        "a file is already there: then it is another one than expected",
-    ));
+    let mut from: Vec<String> =
+        prediction.brought.iter().filter_map(|path| Some(path.parent()?.display().to_string())).collect();
+    from.dedup();
+    (!commands.is_empty()).then(|| {
+        Step::new(
+            format!(
+                "Put back the WAL that recovery needs and that is not in pg_wal, from {}",
+                from.join(", ")
+            ),
+            commands.join("\n"),
+            "pg_wal has these files more; none is replaced",
+            "exit status 0",
+            "a file is already there: then it is another one than expected",
+        )
+    })
+}
+
+/// WAL is put back, then it is started.
+pub fn bring_wal_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+    let mut steps = safe_steps(ground);
+    steps.extend(bring_step(root, prediction));
     steps.push(start_step(root, prediction));
     steps.extend(check_steps(prediction));
     steps

@@ -109,6 +109,8 @@ pub struct Ground {
     pub archives: Vec<PathBuf>,
     /// Segments of the data directory that were not archived, and partial ones.
     pub unarchived: Vec<String>,
+    /// The start of the data directory as it lies, if it is known what will be started.
+    pub lies: Option<Start>,
     /// How many cores may be used.
     pub threads: usize,
 }
@@ -121,6 +123,7 @@ impl Ground {
             backups: backups.to_vec(),
             archives: archives.to_vec(),
             unarchived: pgdata.map(unarchived).unwrap_or_default(),
+            lies: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -177,7 +180,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let mut steps = match kind {
         Kind::Start => restore::start_steps(&root, &prediction, ground),
         Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
-        Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
+        Kind::BringWal => restore::bring_wal_steps(&root, &prediction, ground),
         Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
         Kind::RebuildControl | Kind::LastDoor => Vec::new(),
     };
@@ -207,7 +210,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
 }
 
 /// Does the server come up where it was asked to, and trustworthy?
-fn works(prediction: &Prediction, start: &Start) -> bool {
+pub(super) fn works(prediction: &Prediction, start: &Start) -> bool {
     let archive_recovery = start.recovery_signal || start.standby_signal;
     let at_target = start.target.is_none() || prediction.stop_reason == Some(StopReason::TargetReached);
     match prediction.outcome {

@@ -8,14 +8,13 @@ use super::words::{Outcome, StopReason};
 use super::{End, Prediction, Recovery, Start};
 use crate::format::backup_label::{BackupLabel, Refused};
 use crate::format::checkpoint::CheckPoint;
-use crate::format::control::{ControlFile, DbState};
+use crate::format::control::{ControlFile, DbState, detect};
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::ControlRecord;
 use crate::format::wal::rmgr::id::RM_XLOG_ID;
 use crate::pg::wal_file::SIZE_OF_XLOG_SHORT_PHD;
 use crate::pg::{Lsn, Major, TimelineId, WalSegSize};
-use crate::scan::control::Surroundings;
-use crate::scan::control::scan_control;
+use crate::scan::control::{Surroundings, scan_control};
 use crate::scan::wal_walk::{Item, Visitor, WalFault, WalKind, Walk, skip_page_header};
 
 /// Reads pg_control as a starting server does.
@@ -27,25 +26,27 @@ pub(super) fn read_control(
     let major = Surroundings::scan(directory).major();
     prediction.major = major;
     let path = directory.control_path();
-    if !path.exists() {
-        return Err(End::refused(StopReason::NoControlFile, "could not find the database system"));
-    }
-    let scan = match scan_control(&path, major) {
-        Ok(scan) => scan,
-        Err(error) => {
-            let message = error.to_string();
-            prediction.unreadable.push(error);
-            return Err(End::refused(StopReason::BadControlFile, message));
+    let (detected, length) = match &start.control {
+        Some(bytes) => (detect(bytes, major), bytes.len() as u64),
+        None if !path.exists() => {
+            return Err(End::refused(StopReason::NoControlFile, "could not find the database system"));
         }
+        None => match scan_control(&path, major) {
+            Ok(scan) => (scan.detected, scan.length),
+            Err(error) => {
+                let message = error.to_string();
+                prediction.unreadable.push(error);
+                return Err(End::refused(StopReason::BadControlFile, message));
+            }
+        },
     };
-    let detected = &scan.detected;
     let size = detected.layout.size();
-    if scan.length < size as u64 {
+    if length < size as u64 {
         let message = match major {
             Some(Major::V10 | Major::V11) => {
-                format!("could not read from control file: read {} bytes, expected {size}", scan.length)
+                format!("could not read from control file: read {length} bytes, expected {size}")
             }
-            _ => format!("could not read file \"global/pg_control\": read {} of {size}", scan.length),
+            _ => format!("could not read file \"global/pg_control\": read {length} of {size}"),
         };
         return Err(End::refused(StopReason::BadControlFile, message));
     }
@@ -57,7 +58,7 @@ pub(super) fn read_control(
     else {
         return Err(End::refused(StopReason::BadControlFile, "database files are incompatible with server"));
     };
-    let control = detected.control.clone();
+    let control = detected.control;
     prediction.major = Some(major);
     prediction.system_id = Some(control.system_identifier);
     let kind = WalKind {

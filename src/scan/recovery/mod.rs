@@ -124,6 +124,8 @@ impl Limits {
 pub struct Start {
     /// The data directory.
     pub directory: DataDirectory,
+    /// The bytes of a pg_control that will have been put there; none: the one that lies there.
+    pub control: Option<Vec<u8>>,
     /// Where pg_wal's files are looked for, the first that has one: those that will be copied into it, then itself.
     pub pg_wal: Vec<PathBuf>,
     /// Directories that are missing and will have been made, below PGDATA.
