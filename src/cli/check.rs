@@ -135,12 +135,16 @@ impl Arguments {
         if !settings.errors.is_empty() {
             return unknown("the configuration has errors, with which no server starts".to_owned(), false);
         }
-        let start = match self.start.start(cluster.directory.root(), metadata.major, settings) {
+        let archives = match self.start.places()? {
+            Ok(archives) => archives,
+            Err(why) => return unknown(why, true),
+        };
+        let start = match self.start.start(cluster.directory.root(), metadata.major, settings, &archives) {
             Ok(Planned::Start(start)) => *start,
-            Ok(Planned::UnknownCommand(command)) => {
+            Ok(Planned::UnknownCommand(command, reason)) => {
                 let why = format!(
-                    "restore_command is \"{command}\", which is not run here; name with --archive a directory \
-                     that has the files which it would bring"
+                    "restore_command is \"{command}\", which is not run here: {reason}; name with --archive a \
+                     directory that has the files which it would bring"
                 );
                 return unknown(why, true);
             }

@@ -18,7 +18,7 @@ use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories,
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::settings::Settings;
 use crate::scan::page_rules::Cluster;
-use crate::scan::recovery::{Prediction, Start, Target, TimelineGoal, predict};
+use crate::scan::recovery::{ArchivePlace, Prediction, Start, Target, TimelineGoal, WalPlace, predict};
 use crate::scan::reset::{ResetInput, reset_values};
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
@@ -66,6 +66,8 @@ struct Found {
     prediction: Option<Prediction>,
     /// What keeps a prediction from being made.
     unknown: Vec<String>,
+    /// The archives as they are played; none if that is not known.
+    archives: Option<Vec<ArchivePlace>>,
     reset: Vec<Section>,
     coverage: Coverage,
 }
@@ -124,7 +126,7 @@ impl Arguments {
     /// Makes the start of a directory as the command line says.
     fn start_of(
         &self,
-        arguments: &StartArguments,
+        archives: &[ArchivePlace],
         root: &Path,
         found: &mut Found,
     ) -> Result<Option<Start>, Failure> {
@@ -138,7 +140,7 @@ impl Arguments {
         let cluster = Cluster::scan(root);
         let major = cluster.major().unwrap_or(crate::pg::Major::V18);
         let settings = Settings::scan(&DataDirectory::new(root), None, major);
-        match arguments.start(root, major, &settings)? {
+        match self.start.start(root, major, &settings, archives)? {
             Planned::Start(mut start) => {
                 if let Some(lsn) = self.before.filter(|_| start.recovery_signal || start.standby_signal) {
                     start.target = Some(Target::Lsn(lsn));
@@ -146,9 +148,9 @@ impl Arguments {
                 }
                 Ok(Some(*start))
             }
-            Planned::UnknownCommand(command) => {
+            Planned::UnknownCommand(command, reason) => {
                 let why = format!(
-                    "restore_command of {} is \"{command}\", which is not run here: name the archive that it reads with --archive",
+                    "restore_command of {} is \"{command}\", which is not run here: {reason}; name the archive that it reads with --archive",
                     root.display()
                 );
                 found.coverage.fail(root, why.clone());
@@ -159,13 +161,28 @@ impl Arguments {
     }
 
     fn find(&self) -> Result<Found, Failure> {
-        let ground = Ground::new(self.pgdata.as_deref(), &self.backup, &self.start.archive);
-        let coverage = Coverage::default();
+        let (mut coverage, mut unknown) = (Coverage::default(), Vec::new());
+        let archives = match self.start.places()? {
+            Ok(archives) => Some(archives),
+            Err(why) => {
+                let place = self.start.archive.first().map_or(Path::new(""), PathBuf::as_path);
+                coverage.fail(place, why.clone());
+                unknown.push(why);
+                None
+            }
+        };
+        let paths = archives.as_ref().map_or_else(
+            || self.start.archive.clone(),
+            |places| places.iter().map(ArchivePlace::own_path).collect(),
+        );
+        let mut ground = Ground::new(self.pgdata.as_deref(), &self.backup, &paths);
+        ground.places = archives.clone().unwrap_or_default();
         let mut found = Found {
             ground,
             ways: Vec::new(),
             prediction: None,
-            unknown: Vec::new(),
+            unknown,
+            archives,
             reset: Vec::new(),
             coverage,
         };
@@ -178,14 +195,15 @@ impl Arguments {
             TimelineGoal::Numeric(timeline) => Some(timeline),
             _ => None,
         });
-        let known = KnownWal::gather(&self.start.archive, &directories, wanted, found.ground.threads);
+        let known = KnownWal::gather(&found.ground.archives, &directories, wanted, found.ground.threads);
         for error in &known.unreadable {
             found.coverage.fail(&error.path, error.to_string());
         }
         if let Some(subject) = self.backup.first().or(self.pgdata.as_ref())
             && !found.ground.is_live()
+            && let Some(archives) = found.archives.clone()
         {
-            let start = self.start_of(&self.start, subject, &mut found)?;
+            let start = self.start_of(&archives, subject, &mut found)?;
             found.prediction = start.as_ref().map(predict);
         }
         self.play(candidates, &known, &mut found);
@@ -225,13 +243,13 @@ impl Arguments {
     /// Everything that could be started, to the target or to the newest state.
     fn candidates(&self, found: &mut Found, has_target: bool) -> Result<Vec<Candidate>, Failure> {
         let mut candidates = Vec::new();
+        let archives = found.archives.clone();
         if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live()) {
-            let lies = StartArguments { archive: Vec::new(), ..self.start.clone() };
-            if !has_target && let Some(start) = self.start_of(&lies, root, found)? {
+            if !has_target && let Some(start) = self.start_of(&[], root, found)? {
                 found.ground.lies = Some(start.clone());
                 let crash = !start.recovery_signal && !start.standby_signal;
                 let mut with_archive = start.clone();
-                with_archive.pg_wal.extend(self.start.archive.iter().cloned());
+                with_archive.pg_wal.extend(found.ground.brings());
                 let major = found.ground.cluster.as_ref().and_then(Cluster::major);
                 let made = major.map_or_else(Vec::new, |major| missing_empty_directories(root, major));
                 if !made.is_empty() {
@@ -252,19 +270,22 @@ impl Arguments {
             if is_backup
                 && !self.start.archive.is_empty()
                 && self.backup.is_empty()
-                && let Some(start) = self.start_of(&self.start, root, found)?
+                && let Some(archives) = &archives
+                && let Some(start) = self.start_of(archives, root, found)?
             {
                 candidates.push(Candidate { kind: Kind::Restore, root: root.clone(), start });
             }
         }
         for backup in &self.backup {
-            let Some(mut start) = self.start_of(&self.start, backup, found)? else { continue };
+            // A backup without the archive that belongs to it comes to nothing that is known.
+            let Some(archives) = &archives else { break };
+            let Some(mut start) = self.start_of(archives, backup, found)? else { continue };
             if let Some(major) = Cluster::scan(backup).major() {
                 start.made = missing_empty_directories(backup, major);
             }
             // The manual's step: the old server's last segments are in no archive.
             if let Some(pgdata) = self.pgdata.as_ref().filter(|_| self.start.copy_wal_from.is_none()) {
-                start.pg_wal.insert(0, pgdata.join("pg_wal"));
+                start.pg_wal.insert(0, WalPlace::Directory(pgdata.join("pg_wal")));
             }
             candidates.push(Candidate { kind: Kind::Restore, root: backup.clone(), start });
         }
@@ -278,7 +299,7 @@ impl Arguments {
     fn last_door(&self, found: &mut Found) {
         let Some(cluster) = &found.ground.cluster else { return };
         let input = ResetInput {
-            archives: &self.start.archive,
+            archives: &found.ground.archives,
             relations: self.relations,
             threads: found.ground.threads,
             done: &|_| {},

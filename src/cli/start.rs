@@ -7,15 +7,21 @@ use crate::format::settings::{TargetTimeline, boolean, target_timeline};
 use crate::pg::time::{local_zone, parse_moment};
 use crate::pg::{Lsn, Major, TimelineId};
 use crate::scan::metadata::settings::Settings;
-use crate::scan::recovery::{Action, Limits, Start, Target, TimelineGoal};
+use crate::scan::recovery::{Action, ArchivePlace, Limits, Start, Target, TimelineGoal, WalPlace};
+use crate::scan::restore_command::places;
+use crate::source::archive::tool::{Opened, ToolArchive};
 use crate::source::pgdata::DataDirectory;
 
 /// How the server will be started.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct StartArguments {
-    /// Archive in which the restore command looks for a file, then for it with .gz; may be given more than once
+    /// Archive in which the restore command looks for a file, then for it with .gz, or a tool's repository; may be
+    /// given more than once
     #[arg(long, value_name = "DIR")]
     pub archive: Vec<PathBuf>,
+    /// The cluster in a repository that has several
+    #[arg(long, value_name = "NAME")]
+    pub stanza: Option<String>,
     /// Data directory whose pg_wal will be copied into the restored one, as the manual says
     #[arg(long, value_name = "PGDATA")]
     pub copy_wal_from: Option<PathBuf>,
@@ -62,8 +68,8 @@ fn parse_action(text: &str) -> Result<Action, String> {
 pub(super) enum Planned {
     /// What will be started.
     Start(Box<Start>),
-    /// Its restore_command is a program of its own.
-    UnknownCommand(String),
+    /// It is not known what its restore_command does, and why.
+    UnknownCommand(String, String),
 }
 
 impl StartArguments {
@@ -76,8 +82,27 @@ impl StartArguments {
             || self.target_immediate
     }
 
+    /// The archives that were named, as they will be played; or what cannot be played.
+    pub(super) fn places(&self) -> Result<Result<Vec<ArchivePlace>, String>, Failure> {
+        let mut places = Vec::new();
+        for path in &self.archive {
+            places.push(match ToolArchive::open(path, self.stanza.as_deref())? {
+                Opened::Plain => ArchivePlace::Directory(path.clone()),
+                Opened::Tool(archive) => ArchivePlace::Tool(archive),
+                Opened::Closed(why) => return Ok(Err(why)),
+            });
+        }
+        Ok(Ok(places))
+    }
+
     /// With archives it is an archive recovery from them; without any, the directory is started as it lies.
-    pub(super) fn start(&self, root: &Path, major: Major, settings: &Settings) -> Result<Planned, Failure> {
+    pub(super) fn start(
+        &self,
+        root: &Path,
+        major: Major,
+        settings: &Settings,
+        archives: &[ArchivePlace],
+    ) -> Result<Planned, Failure> {
         let directory = DataDirectory::new(root);
         let there = |name: &str| directory.join(name).exists();
         let old = major < Major::V12;
@@ -88,26 +113,31 @@ impl StartArguments {
             }
             false => (there("recovery.signal"), there("standby.signal")),
         };
-        let mut archives = self.archive.clone();
+        let mut archives = archives.to_vec();
         let command = settings.value("restore_command").trim();
         let mut has_restore_command = !archives.is_empty();
+        // Commands of tools stand one after the other.
+        let mut goes_on = archives.iter().any(|place| matches!(place, ArchivePlace::Tool(_)));
         if has_restore_command {
             recovery_signal = true;
         } else if (recovery_signal || standby_signal) && !command.is_empty() {
             has_restore_command = true;
-            match copied_from(command) {
-                Some(archive) => archives.push(archive),
-                None => return Ok(Planned::UnknownCommand(command.to_owned())),
+            goes_on = true;
+            match places(command) {
+                Ok(places) => archives = places,
+                Err(why) => return Ok(Planned::UnknownCommand(command.to_owned(), why)),
             }
         }
-        let mut pg_wal: Vec<PathBuf> = self.copy_wal_from.iter().map(|other| other.join("pg_wal")).collect();
-        pg_wal.push(directory.join("pg_wal"));
+        let others = self.copy_wal_from.iter().map(|other| other.join("pg_wal"));
+        let pg_wal = others.chain([directory.join("pg_wal")]).map(WalPlace::Directory).collect();
         let requested = recovery_signal || standby_signal;
         Ok(Planned::Start(Box::new(Start {
             control: None,
             pg_wal,
             made: Vec::new(),
+            lengths: None,
             archives,
+            goes_on,
             has_restore_command,
             recovery_signal,
             standby_signal,
@@ -210,35 +240,4 @@ fn reads_ahead(settings: &Settings, major: Major) -> Option<usize> {
         value => value.parse().unwrap_or(default),
     };
     (major >= Major::V15 && !off && depth > 0).then_some(depth)
-}
-
-/// The directory of a restore_command that only copies: `cp /archive/%f %p`, quoted or not.
-fn copied_from(command: &str) -> Option<PathBuf> {
-    let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-    let (program, from, to) = (words.next()?, words.next()?, words.next()?);
-    let copies = matches!(program, "cp" | "/bin/cp" | "/usr/bin/cp") && to == "%p" && words.next().is_none();
-    let directory = from.strip_suffix("/%f").filter(|directory| directory.starts_with('/'))?;
-    (copies && !directory.contains(['%', '$', '*'])).then(|| PathBuf::from(directory))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn restore_commands_that_only_copy() {
-        for command in
-            ["cp /mnt/archive/%f %p", "cp \"/mnt/archive/%f\" \"%p\"", "/bin/cp '/mnt/archive/%f' '%p'"]
-        {
-            assert_eq!(copied_from(command).unwrap(), PathBuf::from("/mnt/archive"), "{command}");
-        }
-        for command in [
-            "pgbackrest archive-get %f \"%p\"",
-            "cp archive/%f %p",
-            "cp /a/%f %p; exit 0",
-            "gunzip < /a/%f.gz > %p",
-        ] {
-            assert_eq!(copied_from(command), None, "{command}");
-        }
-    }
 }

@@ -23,6 +23,7 @@ pub mod postmaster_pid;
 pub mod reader;
 pub mod relmap;
 pub mod replslot;
+pub mod restore_command;
 pub mod server_log;
 pub mod settings;
 pub mod slru;

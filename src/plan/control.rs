@@ -32,7 +32,7 @@ fn way(ground: &Ground, known: &KnownWal) -> Option<Way> {
     let root = cluster.directory.root();
     let disk = rebuilt.bytes.len() as u64;
     let start = Start {
-        pg_wal: lies.pg_wal.iter().chain(archives).cloned().collect(),
+        pg_wal: lies.pg_wal.iter().cloned().chain(ground.brings()).collect(),
         made: missing_empty_directories(root, major),
         control: Some(rebuilt.bytes),
         ..lies.clone()
@@ -68,7 +68,7 @@ fn steps(
     let version = quoted_path(&root.join("PG_VERSION"));
     let mut steps = safe_steps(ground);
     steps.extend(make_step(root, start));
-    steps.extend(bring_step(root, prediction));
+    steps.extend(bring_step(root, start, prediction));
     steps.push(Step::new(
         "Write a pg_control of what the WAL proves",
         format!("pgforensic controldata {shown}{archives} --write-to {written} || true"),

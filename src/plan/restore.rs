@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Step;
+use super::command::{fetch, restore_command};
 use super::loss::Loss;
-use super::shell::{path as quoted_path, quoted};
+use super::shell::path as quoted_path;
 use super::ways::Ground;
 use crate::pg::time::with_offset;
 use crate::pg::{Major, WalFileName};
-use crate::scan::recovery::{Action, Outcome, Prediction, Start, Target, TimelineGoal};
+use crate::scan::recovery::{Action, Brought, Outcome, Prediction, Start, Target, TimelineGoal, WalPlace};
 
 /// The directory beside another one, with this ending.
 pub fn beside(root: &Path, ending: &str) -> PathBuf {
@@ -192,13 +193,16 @@ pub fn make_directories_steps(
 }
 
 /// Segments that a start needs and that lie elsewhere are put into pg_wal, as far as they are not there.
-pub(super) fn bring_step(root: &Path, prediction: &Prediction) -> Option<Step> {
+pub(super) fn bring_step(root: &Path, start: &Start, prediction: &Prediction) -> Option<Step> {
     let pg_wal = root.join("pg_wal");
     let commands: Vec<String> = (prediction.brought.iter())
-        .map(|path| format!("cp -n {} {}/", quoted_path(path), quoted_path(&pg_wal)))
+        .map(|file| match start.pg_wal.get(file.place) {
+            Some(WalPlace::Archive(place)) => fetch(place, &file.name, &pg_wal.join(&file.name), root),
+            _ => format!("cp -n {} {}/", quoted_path(&file.path), quoted_path(&pg_wal)),
+        })
         .collect();
-    let mut from: Vec<String> =
-        prediction.brought.iter().filter_map(|path| Some(path.parent()?.display().to_string())).collect();
+    let place = |file: &Brought| Some(file.path.parent()?.display().to_string());
+    let mut from: Vec<String> = prediction.brought.iter().filter_map(place).collect();
     from.dedup();
     (!commands.is_empty()).then(|| {
         Step::new(
@@ -215,9 +219,9 @@ pub(super) fn bring_step(root: &Path, prediction: &Prediction) -> Option<Step> {
 }
 
 /// WAL is put back, then it is started.
-pub fn bring_wal_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
     let mut steps = safe_steps(ground);
-    steps.extend(bring_step(root, prediction));
+    steps.extend(bring_step(root, start, prediction));
     steps.push(start_step(root, prediction));
     steps.extend(check_steps(prediction));
     steps
@@ -242,10 +246,15 @@ fn verify_step(backup: &Path) -> Option<Step> {
     })
 }
 
-/// A backup is restored beside the broken directory.
+/// Where a backup is restored: beside the broken directory, or beside itself.
+pub fn place_of(backup: &Path, ground: &Ground) -> PathBuf {
+    beside(ground.root().unwrap_or(backup), ".restored")
+}
+
+/// A backup is restored into a directory of its own.
 pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
     let mut steps = safe_steps(ground);
-    let target = beside(ground.root().unwrap_or(backup), ".restored");
+    let target = place_of(backup, ground);
     let shown = quoted_path(&target);
     steps.extend(verify_step(backup));
     steps.push(Step::new(
@@ -257,7 +266,7 @@ pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, grou
     ));
     steps.extend(make_step(&target, start));
     if start.pg_wal.len() > 1
-        && let Some(old) = start.pg_wal.first()
+        && let Some(WalPlace::Directory(old)) = start.pg_wal.first()
     {
         steps.push(Step::new(
             "Put the WAL of the old server into it: its last segments are in no archive",
@@ -268,7 +277,7 @@ pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, grou
         ));
     }
     let major = prediction.major.unwrap_or(Major::V18);
-    let settings = settings(start, major);
+    let settings = settings(start, major, &target);
     let (file, signal) = if major >= Major::V12 {
         ("postgresql.auto.conf", format!("touch {shown}/recovery.signal"))
     } else {
@@ -286,14 +295,14 @@ pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, grou
     steps
 }
 
-/// The settings of the recovery that was foretold.
-pub fn settings(start: &Start, major: Major) -> String {
+/// The settings of the recovery that was foretold, in the data directory `target`.
+pub fn settings(start: &Start, major: Major, target: &Path) -> String {
     let value = |value: &str| format!("'{}'", value.replace('\'', "''"));
     let mut out = String::new();
     let mut put = |name: &str, text: String| {
         let _ = writeln!(out, "{name} = {text}");
     };
-    put("restore_command", value(&restore_command(&start.archives)));
+    put("restore_command", value(&restore_command(&start.archives, target)));
     match &start.target {
         Some(Target::Xid(xid)) => put("recovery_target_xid", value(&xid.to_string())),
         Some(Target::Time(time)) => put("recovery_target_time", value(&with_offset(*time, &start.zone))),
@@ -324,22 +333,4 @@ pub fn settings(start: &Start, major: Major) -> String {
         put("archive_mode", "off".to_owned());
     }
     out
-}
-
-/// The restore command that was played: each archive in turn, the name, else with .gz.
-fn restore_command(archives: &[PathBuf]) -> String {
-    if let [archive] = archives
-        && !archive.display().to_string().contains(['\'', '%', '"', '$'])
-    {
-        let shown = quoted_path(archive);
-        return format!(
-            "if [ -f {shown}/%f ]; then cp {shown}/%f \"%p\"; else gzip -dc {shown}/%f.gz > \"%p\"; fi"
-        );
-    }
-    let list: Vec<String> =
-        archives.iter().map(|archive| quoted(&archive.display().to_string().replace('%', "%%"))).collect();
-    format!(
-        "for d in {}; do [ -f \"$d/%f\" ] && exec cp \"$d/%f\" \"%p\"; [ -f \"$d/%f.gz\" ] && exec gzip -dc \"$d/%f.gz\" > \"%p\"; done; exit 1",
-        list.join(" ")
-    )
 }

@@ -7,7 +7,7 @@ use super::{Step, restore};
 use crate::pg::Major;
 use crate::pg::directories::RequiredDirectory;
 use crate::scan::page_rules::Cluster;
-use crate::scan::recovery::{Outcome, Prediction, Start, StopReason, predict};
+use crate::scan::recovery::{ArchivePlace, Outcome, Prediction, Start, StopReason, WalPlace, predict};
 use crate::source::archive::archive_status;
 
 /// What kind of way it is, the least daring first.
@@ -107,6 +107,8 @@ pub struct Ground {
     pub backups: Vec<PathBuf>,
     /// Archives, in the order in which restore_command tries them.
     pub archives: Vec<PathBuf>,
+    /// The same, as they are played; none of those of which that is not known.
+    pub places: Vec<ArchivePlace>,
     /// Segments of the data directory that were not archived, and partial ones.
     pub unarchived: Vec<String>,
     /// The start of the data directory as it lies, if it is known what will be started.
@@ -122,6 +124,7 @@ impl Ground {
             cluster: pgdata.map(Cluster::scan),
             backups: backups.to_vec(),
             archives: archives.to_vec(),
+            places: Vec::new(),
             unarchived: pgdata.map(unarchived).unwrap_or_default(),
             lies: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -131,6 +134,11 @@ impl Ground {
     /// The broken data directory.
     pub fn root(&self) -> Option<&Path> {
         self.cluster.as_ref().map(|cluster| cluster.directory.root())
+    }
+
+    /// The archives as places from which WAL can be put into pg_wal.
+    pub fn brings(&self) -> impl Iterator<Item = WalPlace> {
+        self.places.iter().cloned().map(WalPlace::Archive)
     }
 
     /// A server runs on it.
@@ -180,7 +188,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let mut steps = match kind {
         Kind::Start => restore::start_steps(&root, &prediction, ground),
         Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
-        Kind::BringWal => restore::bring_wal_steps(&root, &prediction, ground),
+        Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
         Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
         Kind::RebuildControl | Kind::LastDoor => Vec::new(),
     };
@@ -190,8 +198,10 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         steps.insert(at, restore::search_step(first, &loss));
     }
     let disk = if kind == Kind::Restore { start.directory.size() } else { 0 };
-    let settings = (kind == Kind::Restore)
-        .then(|| restore::settings(&start, prediction.major.unwrap_or(crate::pg::Major::V18)));
+    let settings = (kind == Kind::Restore).then(|| {
+        let target = restore::place_of(&root, ground);
+        restore::settings(&start, prediction.major.unwrap_or(Major::V18), &target)
+    });
     Way {
         settings,
         works,

@@ -27,6 +27,7 @@ pub mod pg_wal;
 pub mod recovery;
 pub mod repository;
 pub mod reset;
+pub mod restore_command;
 pub mod slru;
 pub mod slru_lookup;
 pub mod timeline;

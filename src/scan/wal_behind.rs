@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::recovery::{Outcome, Prediction, Start, StopReason};
+use super::recovery::{Outcome, Prediction, Start, StopReason, WalPlace};
 use crate::format::reader::Abi;
 use crate::format::wal::rmgr::TransactionEnd;
 use crate::format::wal::rmgr::id::RM_XACT_ID;
@@ -188,19 +188,24 @@ pub fn copies_of(start: &Start, name: WalFileName, size: WalSegSize) -> WalArchi
 /// The names in the archives and in pg_wal.
 fn list(start: &Start, unreadable: &mut Vec<(PathBuf, String)>) -> Archive {
     let mut archive = Archive::default();
-    let mut note = |path: &PathBuf, result: Result<(), Error>| {
+    let mut note = |path: &Path, result: Result<(), Error>| {
         if let Err(error) = result
             && !error.is_not_found()
         {
-            unreadable.push((path.clone(), error.to_string()));
+            unreadable.push((path.to_owned(), error.to_string()));
         }
     };
-    for path in &start.archives {
-        note(path, archive.add(path));
+    for place in &start.archives {
+        note(place.path(), place.list(&mut archive));
     }
-    for path in &start.pg_wal {
-        let root = path.parent().unwrap_or(path);
-        note(path, archive.add_pg_wal(root));
+    for place in &start.pg_wal {
+        match place {
+            WalPlace::Directory(path) => {
+                note(path, archive.add_pg_wal(path.parent().unwrap_or(path)));
+            }
+            WalPlace::Archive(place) => note(place.path(), place.list(&mut archive)),
+            WalPlace::Backup(_) => {}
+        }
     }
     archive.segments.sort();
     archive

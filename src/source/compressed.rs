@@ -106,7 +106,9 @@ impl Compression {
         let inner = BufReader::with_capacity(64 << 10, inner);
         Ok(match self {
             Compression::Gzip => Box::new(MultiGzDecoder::new(inner)),
-            Compression::Lz4 => Box::new(Lz4Frames(FrameDecoder::new(NeverEnds(inner)))),
+            Compression::Lz4 => {
+                Box::new(Lz4Frames { decoder: FrameDecoder::new(NeverEnds(inner)), ended: false })
+            }
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(inner)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
@@ -124,7 +126,10 @@ impl Compression {
 
 /// Frames one after the other. The decoder stops at the end of each, and takes a stream that is cut between
 /// two blocks for a whole one; so it never gets to see the end, and between frames we look for it ourselves.
-struct Lz4Frames<R: Read>(FrameDecoder<NeverEnds<R>>);
+struct Lz4Frames<R: Read> {
+    decoder: FrameDecoder<NeverEnds<R>>,
+    ended: bool,
+}
 
 /// Bytes whose end is an error.
 struct NeverEnds<R>(R);
@@ -142,12 +147,15 @@ impl<R: Read> Read for NeverEnds<R> {
 
 impl<R: BufRead> Read for Lz4Frames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.0.read(buffer)?;
-            if count > 0 || buffer.is_empty() || self.0.get_mut().0.fill_buf()?.is_empty() {
+        while !self.ended {
+            let count = self.decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
+            // Who asks once more behind the end is told the same.
+            self.ended = self.decoder.get_mut().0.fill_buf()?.is_empty();
         }
+        Ok(0)
     }
 }
 
@@ -277,7 +285,9 @@ pub(crate) mod tests {
     fn unpack_named(bytes: &[u8], name: &str) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         let mut unpacked = Unpacked::named(Cursor::new(bytes.to_vec()), Path::new(name))?;
-        unpacked.read_to_end(&mut content).map(|_| content)
+        unpacked.read_to_end(&mut content)?;
+        assert_eq!(unpacked.read(&mut [0; 8]).unwrap(), 0, "the end stays the end");
+        Ok(content)
     }
 
     #[test]

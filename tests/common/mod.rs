@@ -21,6 +21,7 @@ pub mod btree;
 pub mod pages;
 pub mod scene;
 pub mod wal;
+pub mod world;
 
 /// Every major with a fixture `testdata/pgNN`.
 pub const MAJORS: [u32; 10] = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19];

@@ -386,7 +386,7 @@ impl Recovery<'_> {
             begins_with_redo: self.kind.major >= Major::V17 && redo < begin.checkpoint_at,
             lookahead: start.reads_ahead.map(|depth| {
                 let geometry = (control.blcksz, control.relseg_size);
-                Lookahead::new(self.kind.major, &start.directory, geometry, depth)
+                Lookahead::new(self.kind.major, start, geometry, depth)
             }),
         }
     }

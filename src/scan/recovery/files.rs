@@ -1,7 +1,7 @@
 //! Where recovery gets its files: `restore_command` first, then pg_wal.
 //!
-//! The restore command that is played here looks into one archive after another for NAME, else for NAME.gz, which
-//! it decompresses; the first that has one of them answers. If that one cannot be copied or decompressed the command
+//! The restore command that is played here looks into one place after another ([`super::sources`]); the first that has
+//! the file answers. If that one cannot be copied or decompressed the command
 //! fails, and for a server a command that fails says only "not there". What it restored takes the place of a file of
 //! that name in pg_wal.
 //!
@@ -14,8 +14,10 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::Start;
+use super::sources::{Bring, Brought, InPgWal};
 use crate::source::Error;
-use crate::source::compressed::Unpacked;
+use crate::source::backup::wal::BackupWal;
+use crate::source::compressed::{Compression, Unpacked};
 use crate::source::file::DataFile;
 
 /// Largest history file that is read.
@@ -25,7 +27,8 @@ const MAX_HISTORY: u64 = 1 << 20;
 const MAX_SURPLUS: u64 = 1 << 30;
 
 /// What a damaged compressed file gives.
-const NOT_GZIP: &[ErrorKind] = &[ErrorKind::InvalidData, ErrorKind::UnexpectedEof, ErrorKind::InvalidInput];
+const NOT_PACKED_SO: &[ErrorKind] =
+    &[ErrorKind::InvalidData, ErrorKind::UnexpectedEof, ErrorKind::InvalidInput, ErrorKind::Other];
 
 /// One run of restore_command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +62,9 @@ pub(super) struct Files<'s> {
     start: &'s Start,
     pub(super) asked: RefCell<Vec<Request>>,
     /// What was restored lies in pg_wal from then on.
-    restored: RefCell<BTreeMap<String, PathBuf>>,
+    restored: RefCell<BTreeMap<String, (PathBuf, Bring)>>,
     /// Files taken from beside pg_wal, which will have been put into it.
-    pub(super) brought: RefCell<Vec<PathBuf>>,
+    pub(super) brought: RefCell<Vec<Brought>>,
     /// What could not be read, so that the prediction may be wrong.
     pub(super) unreadable: RefCell<Vec<Error>>,
 }
@@ -82,21 +85,25 @@ impl<'s> Files<'s> {
         if !self.start.has_restore_command {
             return None;
         }
-        let found = self.start.archives.iter().find_map(|archive| {
-            let plain = archive.join(name);
-            let packed = archive.join(format!("{name}.gz"));
-            if plain.is_file() { Some((plain, false)) } else { packed.is_file().then_some((packed, true)) }
-        });
-        let content = found.and_then(|(path, packed)| {
-            let content = if packed { self.unpack(&path, most) } else { self.open(&path) };
-            Some((path, content?))
-        });
-        let answer = content.as_ref().map(|(path, _)| path.clone());
-        if let Some(path) = &answer {
-            self.restored.borrow_mut().insert(name.to_owned(), path.clone());
+        let mut found = self.start.archives.iter().filter_map(|place| place.find(name));
+        let content = loop {
+            let Some((path, bring)) = found.next() else { break None };
+            let content = match bring {
+                Bring::Copy => self.open(&path),
+                bring => self.unpack(&path, bring, most),
+            };
+            match content {
+                Some(content) => break Some((path, bring, content)),
+                None if self.start.goes_on => {}
+                None => break None,
+            }
+        };
+        let answer = content.as_ref().map(|(path, ..)| path.clone());
+        if let Some((path, bring, _)) = &content {
+            self.restored.borrow_mut().insert(name.to_owned(), (path.clone(), *bring));
         }
         self.asked.borrow_mut().push(Request { name: name.to_owned(), answer });
-        content.map(|(_, content)| content)
+        content.map(|(.., content)| content)
     }
 
     /// A segment that is too short may still grow: a standby does not take it yet.
@@ -111,27 +118,47 @@ impl<'s> Files<'s> {
 
     /// A file of pg_wal.
     pub(super) fn in_pg_wal(&self, name: &str) -> Option<Content> {
-        let path = self.path_in_pg_wal(name)?;
-        // A restored file was unpacked on its way.
-        if path.extension().is_some_and(|extension| extension == "gz") {
-            return self.unpack(&path, u64::MAX);
+        if let Some((path, bring)) = self.restored.borrow().get(name) {
+            // It was unpacked on its way.
+            return match bring {
+                Bring::Copy => self.open(path),
+                bring => self.unpack(path, *bring, u64::MAX),
+            };
         }
+        let places = self.start.pg_wal.iter().enumerate();
+        let (index, found) = places.filter_map(|(index, place)| Some((index, place.find(name)?))).next()?;
+        let (path, bring) = match found {
+            InPgWal::File(path, bring) => (path, bring),
+            InPgWal::Member(wal) => return self.member(&wal, name),
+        };
+        let own = self.start.directory.join("pg_wal");
         let mut brought = self.brought.borrow_mut();
-        if path.parent() != Some(&self.start.directory.join("pg_wal"))
-            && !self.restored.borrow().contains_key(name)
-            && !brought.contains(&path)
-        {
-            brought.push(path.clone());
+        if path.parent() != Some(&own) && brought.iter().all(|file| file.path != path) {
+            brought.push(Brought { name: name.to_owned(), path: path.clone(), place: index });
         }
-        self.open(&path)
+        match bring {
+            Bring::Copy => self.open(&path),
+            bring => self.unpack(&path, bring, u64::MAX),
+        }
     }
 
     /// Is there a file of this name in pg_wal?
-    pub(super) fn path_in_pg_wal(&self, name: &str) -> Option<PathBuf> {
-        if let Some(path) = self.restored.borrow().get(name) {
-            return Some(path.clone());
+    pub(super) fn is_in_pg_wal(&self, name: &str) -> bool {
+        self.is_restored(name) || self.start.pg_wal.iter().any(|place| place.find(name).is_some())
+    }
+
+    fn member(&self, wal: &BackupWal, name: &str) -> Option<Content> {
+        match wal.read(name) {
+            Ok(bytes) => {
+                let length = bytes.len() as u64;
+                Some(Content::Bytes(bytes, length))
+            }
+            Err(error) => {
+                let path = wal.find(name).map_or(Path::new(name), PathBuf::as_path);
+                self.unreadable.borrow_mut().push(Error::at(path, "read file")(error));
+                None
+            }
         }
-        self.start.pg_wal.iter().map(|directory| directory.join(name)).find(|path| path.is_file())
     }
 
     /// A history file, from the archive or pg_wal; none if there is none in either.
@@ -158,12 +185,15 @@ impl<'s> Files<'s> {
         }
     }
 
-    /// Decompresses as gzip does: into memory, as the size counts and a segment has at most 1 GB.
-    fn unpack(&self, path: &Path, most: u64) -> Option<Content> {
+    /// Decompresses as gzip or the tool does: into memory, as the size counts and a segment has at most 1 GB.
+    fn unpack(&self, path: &Path, bring: Bring, most: u64) -> Option<Content> {
         // Read to its end: only there a damaged stream shows itself.
         let read = || -> io::Result<(Vec<u8>, u64)> {
             let mut bytes = Vec::new();
-            let mut unpacked = Unpacked::new(File::open(path)?)?;
+            let mut unpacked = Unpacked::named(File::open(path)?, path)?;
+            if bring == Bring::Gzip && unpacked.layers.first() != Some(&Compression::Gzip) {
+                return Err(ErrorKind::InvalidData.into());
+            }
             unpacked.by_ref().take(most).read_to_end(&mut bytes)?;
             let rest = io::copy(&mut unpacked.take(MAX_SURPLUS), &mut io::sink())?;
             let length = bytes.len() as u64 + rest;
@@ -172,7 +202,7 @@ impl<'s> Files<'s> {
         match read() {
             Ok((bytes, length)) => Some(Content::Bytes(bytes, length)),
             // A command that fails is no error of ours: it is part of what will happen.
-            Err(error) if NOT_GZIP.contains(&error.kind()) => None,
+            Err(error) if NOT_PACKED_SO.contains(&error.kind()) => None,
             Err(error) => {
                 self.unreadable.borrow_mut().push(Error::at(path, "read file")(error));
                 None

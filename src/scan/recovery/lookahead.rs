@@ -15,7 +15,9 @@
 //! `maintenance_io_concurrency`: 10 by default, 16 from 18 on.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
+use super::Start;
 use super::step::{Block, Step, What};
 use crate::pg::relation::{RelFileLocator, push_relpath};
 use crate::pg::{BlockNumber, Lsn, Major};
@@ -34,6 +36,7 @@ type BlockId = (RelFileLocator, BlockNumber);
 pub(super) struct Lookahead {
     major: Major,
     directory: DataDirectory,
+    lengths: Option<Arc<BTreeMap<String, u64>>>,
     /// Size of a page, and pages of a file.
     geometry: (u64, u64),
     /// `maintenance_io_concurrency`.
@@ -66,15 +69,11 @@ enum Next {
 }
 
 impl Lookahead {
-    pub(super) fn new(
-        major: Major,
-        directory: &DataDirectory,
-        geometry: (u32, u32),
-        max_inflight: usize,
-    ) -> Lookahead {
+    pub(super) fn new(major: Major, start: &Start, geometry: (u32, u32), max_inflight: usize) -> Lookahead {
         Lookahead {
             major,
-            directory: directory.clone(),
+            directory: start.directory.clone(),
+            lengths: start.lengths.clone(),
             geometry: (u64::from(geometry.0).max(1), u64::from(geometry.1).max(1)),
             max_inflight,
             queue: VecDeque::new(),
@@ -229,8 +228,12 @@ impl Lookahead {
         let mut size = None;
         for segment in 0u64.. {
             let name = if segment == 0 { path.clone() } else { format!("{path}.{segment}") };
-            let Ok(metadata) = self.directory.join(&name).metadata() else { break };
-            let pages = metadata.len() / page_size;
+            let length = match &self.lengths {
+                Some(lengths) => lengths.get(&name).copied(),
+                None => self.directory.join(&name).metadata().ok().map(|metadata| metadata.len()),
+            };
+            let Some(length) = length else { break };
+            let pages = length / page_size;
             size = Some(size.unwrap_or(0) + pages);
             if pages < segment_pages {
                 break;

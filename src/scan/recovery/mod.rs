@@ -24,15 +24,18 @@ mod history;
 mod lookahead;
 mod pages;
 mod replay;
+mod sources;
 mod step;
 mod words;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
 pub use self::files::Request;
 pub use self::history::TimelineGoal;
+pub use self::sources::{ArchivePlace, Brought, WalPlace};
 pub use self::words::{Outcome, StopReason};
 
 use self::files::Files;
@@ -127,11 +130,15 @@ pub struct Start {
     /// The bytes of a pg_control that will have been put there; none: the one that lies there.
     pub control: Option<Vec<u8>>,
     /// Where pg_wal's files are looked for, the first that has one: those that will be copied into it, then itself.
-    pub pg_wal: Vec<PathBuf>,
+    pub pg_wal: Vec<WalPlace>,
     /// Directories that are missing and will have been made, below PGDATA.
     pub made: Vec<&'static str>,
-    /// Archives in the order in which restore_command tries them.
-    pub archives: Vec<PathBuf>,
+    /// Sizes of the relation files by their path, where they do not lie in the directory themselves.
+    pub lengths: Option<Arc<BTreeMap<String, u64>>>,
+    /// Where restore_command looks, in this order.
+    pub archives: Vec<ArchivePlace>,
+    /// It goes on to the next place when a file that it found cannot be read or unpacked.
+    pub goes_on: bool,
     /// Is there a restore_command?
     pub has_restore_command: bool,
     /// recovery.signal, or up to 11 recovery.conf, will lie there.
@@ -190,7 +197,7 @@ pub struct Prediction {
     /// What restore_command is asked for.
     pub requests: Vec<Request>,
     /// Files that it read in other directories than its own pg_wal and the archives.
-    pub brought: Vec<PathBuf>,
+    pub brought: Vec<Brought>,
     /// WAL files that were read for it.
     pub segments: u64,
     /// Bytes of WAL that were read for it.

@@ -309,7 +309,7 @@ impl Replay<'_> {
         let segno = size.segno(lsn);
         let owner = history.at(Lsn(size.start(segno + 1).0 - 1)).unwrap_or(self.timeline);
         let name = WalFileName::new(owner, segno, size).to_string();
-        if self.files.path_in_pg_wal(&name).is_some() {
+        if self.files.is_in_pg_wal(&name) {
             return Ok(());
         }
         let message = format!("requested WAL segment {name} has already been removed");

@@ -16,6 +16,7 @@ pub mod pgbackrest;
 mod pghoard;
 mod pgmoneta;
 mod pitrery;
+pub mod tool;
 mod wal_g;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ pub mod ahead;
 pub mod directory;
 pub mod segments;
 pub mod tar;
+pub mod wal;
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;

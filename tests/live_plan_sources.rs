@@ -1,0 +1,161 @@
+//! Plans from what tools keep: repositories as archives. Each is carried out step by step on real servers, as in
+//! `live_plan.rs`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::scene::{append, segments, shell, wait_for};
+use common::world::{World, kind, lost};
+use common::{Server, servers, some_servers};
+use serde_json::Value;
+
+fn client(servers: &[Server]) -> Option<&Server> {
+    let found = servers.iter().rev().find(|server| server.has("psql") && server.has("pg_dumpall"));
+    if found.is_none() {
+        println!("skipped: no psql and pg_dumpall");
+    }
+    found
+}
+
+fn is_installed(tool: &str) -> bool {
+    let there = Command::new(tool).arg("--version").output().is_ok();
+    if !there {
+        println!("skipped: {tool} is not installed");
+    }
+    there
+}
+
+/// The steps of the best way, one after the other.
+fn commands(plan: &Value) -> String {
+    let steps = plan["steps"].as_array().unwrap();
+    steps.iter().filter_map(|step| step["command"].as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// A primary that archives with pgBackRest: `pgbackrest.conf`, `repo`.
+fn pgbackrest_world<'a>(server: &'a Server, client: &'a Server, root: &Path, packed: &str) -> World<'a> {
+    let mut world = World::primary(server, client, root);
+    let shown = root.display();
+    fs::write(
+        root.join("pgbackrest.conf"),
+        format!(
+            "[global]\nrepo1-path={shown}/repo\nrepo1-retention-full=9\nlog-path={shown}/log\n\
+             lock-path={shown}/lock\nlog-level-console=warn\nlog-level-file=off\ncompress-type={packed}\n\
+             start-fast=y\n[demo]\npg1-path={shown}/primary\npg1-socket-path={shown}\n"
+        ),
+    )
+    .unwrap();
+    shell(root, "chmod a+r pgbackrest.conf; mkdir repo log lock; chmod 777 repo log lock");
+    append(
+        &root.join("primary/postgresql.conf"),
+        &format!(
+            "archive_command = 'pgbackrest --config={shown}/pgbackrest.conf --stanza=demo archive-push %p'\n"
+        ),
+    );
+    backrest(&world, "stanza-create");
+    server.stop(root, "primary", "fast");
+    server.start(root, "primary");
+    world.sql("create table t (i serial, v text)");
+    world.commit(20);
+    world
+}
+
+fn backrest(world: &World, command: &str) {
+    let config = world.root.join("pgbackrest.conf");
+    let line = format!("pgbackrest --config={} --stanza=demo {command}", config.display());
+    let (done, printed) = world.type_in(&world.root, &line);
+    assert!(done, "{line}: {printed}");
+}
+
+/// Ends the segment and waits until the archiver has it.
+fn archived(world: &World) {
+    let last = world.sql("select pg_walfile_name(pg_switch_wal())");
+    wait_for("the archiver", || {
+        world.sql("select coalesce(last_archived_wal, '') from pg_stat_archiver") >= last
+    });
+}
+
+#[test]
+fn live_pgbackrest_is_the_archive() {
+    let servers = servers();
+    let Some(client) = client(&servers).filter(|_| is_installed("pgbackrest")) else { return };
+    // The newest that the tool knows is not the newest that is installed.
+    let tried = some_servers([12, 13, 14, 15]);
+    for (server, packed) in tried.iter().zip(["gz", "lz4", "none", "zst"]) {
+        let scratch = server.scratch();
+        let mut world = pgbackrest_world(server, client, scratch.path(), packed);
+        world.backup();
+        world.commit(30);
+        archived(&world);
+        world.commit(40);
+        archived(&world);
+        let in_archive = world.rows;
+        world.commit(15);
+        server.stop(&world.root, "primary", "immediate");
+        let copy = |name: &str| {
+            let at = world.copy(name);
+            shell(&at, "cp -a ../repo repo");
+            at
+        };
+        let backups = ["--backup", "backup", "--archive", "repo"];
+
+        // The old server's pg_wal has the rest.
+        let at = copy("control");
+        fs::remove_file(at.join("primary/global/pg_control")).unwrap();
+        let plan = world.plan(&at, &[&["--pgdata", "primary"], &backups[..]].concat());
+        assert_eq!((kind(&plan), lost(&plan)), ("restore", 0), "{plan:#}");
+        let running = world.carry_out(&at, &plan, "pgBackRest beside the old pg_wal");
+        assert_eq!(world.rows(), world.rows, "{plan:#}");
+        world.stop(&at, &running);
+
+        // What pg_wal lacks is fetched from the repository.
+        let at = copy("fetch");
+        let here = segments(&at.join("primary/pg_wal"));
+        for name in &here[..here.len().min(2)] {
+            fs::remove_file(at.join("primary/pg_wal").join(name)).unwrap();
+        }
+        let plan = world.plan(&at, &["--pgdata", "primary", "--archive", "repo"]);
+        if kind(&plan) == "bring_wal" {
+            let running = world.carry_out(&at, &plan, "fetched from pgBackRest");
+            assert_eq!(world.rows(), world.rows, "{plan:#}");
+            world.stop(&at, &running);
+        } else {
+            shell(&world.root, "rm -rf fetch");
+        }
+
+        // It is gone: only what was archived is left.
+        let at = copy("lost");
+        shell(&at, "rm -rf primary");
+        let plan = world.plan(&at, &backups);
+        assert_eq!(kind(&plan), "restore", "{plan:#}");
+        let asked = plan["prediction"]["wal_requests"].as_array().unwrap();
+        let restored = asked.iter().filter(|request| request["answer"] == "restored").count();
+        assert!(restored >= 2, "{plan:#}");
+        assert!(commands(&plan).contains("pgbackrest --stanza=demo --repo1-path="), "{}", commands(&plan));
+        let running = world.carry_out(&at, &plan, "pgBackRest as archive");
+        assert_eq!(world.rows(), in_archive, "{plan:#}");
+        compare(&world, &plan, &running);
+        world.stop(&at, &running);
+        println!("pgBackRest with {packed} and PostgreSQL {}", server.major);
+    }
+}
+
+/// What was foretold, in the log.
+fn compare(world: &World, plan: &Value, running: &Path) {
+    let log = fs::read_to_string(format!("{}.log", running.display())).unwrap();
+    let asked = plan["prediction"]["wal_requests"].as_array().unwrap();
+    let restored: Vec<&str> = asked
+        .iter()
+        .filter(|request| request["answer"] == "restored")
+        .map(|request| request["name"].as_str().unwrap())
+        .collect();
+    let in_log: Vec<&str> =
+        log.lines().filter_map(|line| line.split("restored log file \"").nth(1)?.split('"').next()).collect();
+    assert_eq!(restored, in_log, "{}: {plan:#}\n{log}", world.server.major);
+    let timeline = plan["prediction"]["new_timeline"].as_u64().unwrap();
+    assert!(log.contains(&format!("selected new timeline ID: {timeline}")), "{log}");
+}
