@@ -1,4 +1,4 @@
-//! Plans from what tools keep: repositories as archives. Each is carried out step by step on real servers, as in
+//! Plans from what tools keep: repositories as archives, backups in tar archives. Each is carried out step by step on real servers, as in
 //! `live_plan.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -6,12 +6,12 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::scene::{append, segments, shell, wait_for};
 use common::world::{World, kind, lost};
-use common::{Server, servers, some_servers};
+use common::{Server, is_root, servers, some_servers};
 use serde_json::Value;
 
 fn client(servers: &[Server]) -> Option<&Server> {
@@ -141,6 +141,95 @@ fn live_pgbackrest_is_the_archive() {
         compare(&world, &plan, &running);
         world.stop(&at, &running);
         println!("pgBackRest with {packed} and PostgreSQL {}", server.major);
+    }
+}
+
+/// A copy of some of the world's directories, to be worked in.
+fn part_of(world: &World, name: &str, directories: &str) -> PathBuf {
+    shell(&world.root, &format!("mkdir {name} && cp -a {directories} {name}/"));
+    if is_root() {
+        shell(&world.root, &format!("chown postgres {name}"));
+    }
+    world.root.join(name)
+}
+
+#[test]
+fn live_tar_backups_are_unpacked_by_the_plan() {
+    let servers = servers();
+    let Some(client) = client(&servers) else { return };
+    for server in &some_servers([12, 14, 17, 19]) {
+        let basebackup = if server.has("pg_basebackup") { server } else { client };
+        if !basebackup.has("pg_basebackup") {
+            continue;
+        }
+        let scratch = server.scratch();
+        let mut world = World::primary(server, client, scratch.path());
+        let root = world.root.clone();
+        shell(&root, "mkdir ts");
+        if is_root() {
+            shell(&root, "chown postgres ts");
+        }
+        world.sql(&format!("create tablespace ts location '{}/ts'", root.display()));
+        world.sql("create table t (i serial, v text) tablespace ts");
+        world.commit(20);
+        let host = root.display().to_string();
+        let take = |directory: &str, options: &[&str]| {
+            let all = ["-h", &host, "-U", "postgres", "-D", directory, "-F", "t", "-c", "fast"];
+            basebackup.run("pg_basebackup", &root, &[&all[..], options].concat());
+        };
+        take("tar", &["-X", "stream"]);
+        take("targz", &["-X", "none", "-z"]);
+        take("fetched", &["-X", "fetch", "-z"]);
+        let in_backup = world.rows;
+        world.commit(30);
+        world.switch();
+        world.commit(15);
+        world.switch();
+        world.commit(25);
+        let in_archive = world.rows - 25;
+        server.stop(&root, "primary", "immediate");
+
+        // What the backup has by itself.
+        for backup in ["tar", "fetched", "fetched/base.tar.gz"] {
+            let at = part_of(&world, "alone", "tar fetched");
+            let plan = world.plan(&at, &["--backup", backup]);
+            if backup == "fetched/base.tar.gz" {
+                // Its tablespace is beside it, and was not given.
+                assert_eq!(plan["coverage"]["complete"], false, "{plan:#}");
+                shell(&root, "rm -rf alone");
+                continue;
+            }
+            assert_eq!((kind(&plan), lost(&plan)), ("restore", 0), "{plan:#}");
+            assert_eq!(plan["prediction"]["outcome"], "started", "{plan:#}");
+            let running = world.carry_out(&at, &plan, backup);
+            assert_eq!(world.rows(), in_backup, "{plan:#}");
+            world.stop(&at, &running);
+        }
+
+        // With the archive.
+        for backup in ["tar", "targz"] {
+            let at = part_of(&world, "archived", "tar targz archive");
+            let plan = world.plan(&at, &["--backup", backup, "--archive", "archive"]);
+            assert_eq!((kind(&plan), lost(&plan)), ("restore", 0), "{plan:#}");
+            let running = world.carry_out(&at, &plan, backup);
+            assert_eq!(world.rows(), in_archive, "{plan:#}");
+            compare(&world, &plan, &running);
+            world.stop(&at, &running);
+        }
+
+        // To a target, beside the broken cluster, whose tablespace stays as it is.
+        let at = part_of(&world, "target", "primary targz archive");
+        shell(&at, "rm primary/global/pg_control");
+        let arguments =
+            ["--pgdata", "primary", "--backup", "targz", "--archive", "archive", "--target-immediate"];
+        let plan = world.plan(&at, &arguments);
+        assert_eq!(kind(&plan), "restore", "{plan:#}");
+        let running = world.carry_out(&at, &plan, "immediate");
+        let there = world.rows();
+        assert_eq!(there, in_backup, "{plan:#}");
+        assert_eq!(world.rows - there, lost(&plan), "{plan:#}");
+        world.stop(&at, &running);
+        println!("tar backups of PostgreSQL {}", server.major);
     }
 }
 

@@ -5,6 +5,7 @@ mod tables;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::output_place::refuse_inside;
 use super::start::{Planned, StartArguments};
@@ -12,6 +13,7 @@ use super::{Common, Failure, prediction};
 use crate::finding::{Coverage, Finding, Findings, Place, rec};
 use crate::pg::Lsn;
 use crate::plan::SOURCES;
+use crate::plan::backup::Backup;
 use crate::plan::loss::{KnownWal, Loss};
 use crate::plan::reset::{Places, steps as reset_steps};
 use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, way};
@@ -37,7 +39,7 @@ use crate::source::pgdata::DataDirectory;
   pgforensic plan --pgdata data --write-to /root/recovery                            settings, script, action log
   pgforensic plan --pgdata data --format json")]
 pub(super) struct Arguments {
-    /// Base backups: plain directories
+    /// Base backups: directories, or tar archives of pg_basebackup (base.tar, or the directory with it)
     #[arg(long, value_name = "DIR", required_unless_present = "pgdata", num_args = 1..)]
     backup: Vec<PathBuf>,
     /// The data directory that does not start, or that will be started
@@ -68,6 +70,7 @@ struct Found {
     unknown: Vec<String>,
     /// The archives as they are played; none if that is not known.
     archives: Option<Vec<ArchivePlace>>,
+    backups: Vec<Arc<Backup>>,
     reset: Vec<Section>,
     coverage: Coverage,
 }
@@ -123,19 +126,38 @@ impl Arguments {
         self.pgdata.iter().chain(&self.backup).chain(&self.start.archive).chain(&self.start.copy_wal_from)
     }
 
-    /// Makes the start of a directory as the command line says.
+    /// Reads what archives hold of backups, into a directory outside of them.
+    fn backups(&self, coverage: &mut Coverage) -> Result<Vec<Arc<Backup>>, Failure> {
+        let mut backups = Vec::new();
+        for path in &self.backup {
+            let is_plain = path.join("PG_VERSION").exists();
+            if !is_plain {
+                refuse_inside(&std::env::temp_dir().join("pgforensic-new"), self.inputs())?;
+            }
+            let backup = Backup::open(path)?;
+            for error in backup.unreadable() {
+                coverage.fail(&error.path, error.to_string());
+            }
+            let missing = backup.missing_tablespaces();
+            if !missing.is_empty() {
+                let oids: Vec<String> = missing.iter().map(u32::to_string).collect();
+                coverage.fail(path, format!("tablespaces without an archive: {}", oids.join(", ")));
+            }
+            backups.push(Arc::new(backup));
+        }
+        Ok(backups)
+    }
+
+    /// Makes the start of a directory as the command line says. `shown`: what the user calls it.
     fn start_of(
         &self,
         archives: &[ArchivePlace],
-        root: &Path,
+        (root, shown): (&Path, &Path),
         found: &mut Found,
     ) -> Result<Option<Start>, Failure> {
         let metadata = std::fs::metadata(root).map_err(Error::at(root, "open directory"))?;
         if !metadata.is_dir() {
-            let path = root.display();
-            return Err(Failure::Usage(format!(
-                "\"{path}\" is no directory: unpack a backup before it is planned"
-            )));
+            return Err(Failure::Usage(format!("\"{}\" is no directory", root.display())));
         }
         let cluster = Cluster::scan(root);
         let major = cluster.major().unwrap_or(crate::pg::Major::V18);
@@ -151,13 +173,25 @@ impl Arguments {
             Planned::UnknownCommand(command, reason) => {
                 let why = format!(
                     "restore_command of {} is \"{command}\", which is not run here: {reason}; name the archive that it reads with --archive",
-                    root.display()
+                    shown.display()
                 );
-                found.coverage.fail(root, why.clone());
+                found.coverage.fail(shown, why.clone());
                 found.unknown.push(why);
                 Ok(None)
             }
         }
+    }
+
+    /// The start of a backup.
+    fn start_of_backup(
+        &self,
+        archives: &[ArchivePlace],
+        backup: &Backup,
+        found: &mut Found,
+    ) -> Result<Option<Start>, Failure> {
+        let mut start = self.start_of(archives, (backup.root(), &backup.path), found)?;
+        start.iter_mut().for_each(|start| backup.complete(start));
+        Ok(start)
     }
 
     fn find(&self) -> Result<Found, Failure> {
@@ -175,6 +209,7 @@ impl Arguments {
             || self.start.archive.clone(),
             |places| places.iter().map(ArchivePlace::own_path).collect(),
         );
+        let backups = self.backups(&mut coverage)?;
         let mut ground = Ground::new(self.pgdata.as_deref(), &self.backup, &paths);
         ground.places = archives.clone().unwrap_or_default();
         let mut found = Found {
@@ -183,6 +218,7 @@ impl Arguments {
             prediction: None,
             unknown,
             archives,
+            backups,
             reset: Vec::new(),
             coverage,
         };
@@ -190,20 +226,29 @@ impl Arguments {
         let candidates = self.candidates(&mut found, has_target)?;
 
         let directories: Vec<PathBuf> =
-            self.pgdata.iter().chain(&self.start.copy_wal_from).chain(&self.backup).cloned().collect();
+            self.pgdata.iter().chain(&self.start.copy_wal_from).cloned().collect();
+        let own = found.backups.iter().filter(|backup| backup.skeleton().is_none());
+        let directories: Vec<PathBuf> =
+            directories.into_iter().chain(own.map(|backup| backup.path.clone())).collect();
         let wanted = candidates.iter().find_map(|candidate| match candidate.start.timeline {
             TimelineGoal::Numeric(timeline) => Some(timeline),
             _ => None,
         });
-        let known = KnownWal::gather(&found.ground.archives, &directories, wanted, found.ground.threads);
+        let mut known = KnownWal::gather(&found.ground.archives, &directories, wanted, found.ground.threads);
+        for skeleton in found.backups.iter().filter_map(|backup| backup.skeleton()) {
+            if let Some(control) = Cluster::scan(skeleton.root()).trusted() {
+                known.add_backup(&skeleton.wal, &control.detected);
+            }
+        }
         for error in &known.unreadable {
             found.coverage.fail(&error.path, error.to_string());
         }
-        if let Some(subject) = self.backup.first().or(self.pgdata.as_ref())
-            && !found.ground.is_live()
-            && let Some(archives) = found.archives.clone()
-        {
-            let start = self.start_of(&archives, subject, &mut found)?;
+        if let Some(archives) = found.archives.clone().filter(|_| !found.ground.is_live()) {
+            let start = match (found.backups.first().cloned(), &self.pgdata) {
+                (Some(backup), _) => self.start_of_backup(&archives, &backup, &mut found)?,
+                (None, Some(root)) => self.start_of(&archives, (root, root), &mut found)?,
+                (None, None) => None,
+            };
             found.prediction = start.as_ref().map(predict);
         }
         self.play(candidates, &known, &mut found);
@@ -245,8 +290,8 @@ impl Arguments {
         let mut candidates = Vec::new();
         let archives = found.archives.clone();
         if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live()) {
-            if !has_target && let Some(start) = self.start_of(&[], root, found)? {
-                found.ground.lies = Some(start.clone());
+            if !has_target && let Some(start) = self.start_of(&[], (root, root), found)? {
+                found.ground.start = Some(start.clone());
                 let crash = !start.recovery_signal && !start.standby_signal;
                 let mut with_archive = start.clone();
                 with_archive.pg_wal.extend(found.ground.brings());
@@ -254,14 +299,16 @@ impl Arguments {
                 let made = major.map_or_else(Vec::new, |major| missing_empty_directories(root, major));
                 if !made.is_empty() {
                     let start = Start { made, ..start.clone() };
-                    candidates.push(Candidate { kind: Kind::MakeDirectories, root: root.clone(), start });
+                    let (kind, root) = (Kind::MakeDirectories, root.clone());
+                    candidates.push(Candidate { kind, root, start, backup: None });
                 }
-                candidates.push(Candidate { kind: Kind::Start, root: root.clone(), start });
+                candidates.push(Candidate { kind: Kind::Start, root: root.clone(), start, backup: None });
                 if crash && !self.start.archive.is_empty() {
                     candidates.push(Candidate {
                         kind: Kind::BringWal,
                         root: root.clone(),
                         start: with_archive,
+                        backup: None,
                     });
                 }
             }
@@ -271,23 +318,25 @@ impl Arguments {
                 && !self.start.archive.is_empty()
                 && self.backup.is_empty()
                 && let Some(archives) = &archives
-                && let Some(start) = self.start_of(archives, root, found)?
+                && let Some(start) = self.start_of(archives, (root, root), found)?
             {
-                candidates.push(Candidate { kind: Kind::Restore, root: root.clone(), start });
+                let backup = Some(Arc::new(Backup::open(root)?));
+                candidates.push(Candidate { kind: Kind::Restore, root: root.clone(), start, backup });
             }
         }
-        for backup in &self.backup {
+        for backup in found.backups.clone() {
             // A backup without the archive that belongs to it comes to nothing that is known.
             let Some(archives) = &archives else { break };
-            let Some(mut start) = self.start_of(archives, backup, found)? else { continue };
-            if let Some(major) = Cluster::scan(backup).major() {
-                start.made = missing_empty_directories(backup, major);
+            let Some(mut start) = self.start_of_backup(archives, &backup, found)? else { continue };
+            if let Some(major) = backup.major() {
+                start.made = missing_empty_directories(backup.root(), major);
             }
             // The manual's step: the old server's last segments are in no archive.
             if let Some(pgdata) = self.pgdata.as_ref().filter(|_| self.start.copy_wal_from.is_none()) {
                 start.pg_wal.insert(0, WalPlace::Directory(pgdata.join("pg_wal")));
             }
-            candidates.push(Candidate { kind: Kind::Restore, root: backup.clone(), start });
+            let root = backup.path.clone();
+            candidates.push(Candidate { kind: Kind::Restore, root, start, backup: Some(backup) });
         }
         if !has_target {
             candidates.iter_mut().for_each(|candidate| candidate.start.target = None);

@@ -17,7 +17,7 @@ pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
 }
 
 fn way(ground: &Ground, known: &KnownWal) -> Option<Way> {
-    let (cluster, lies) = ground.cluster.as_ref().zip(ground.lies.as_ref())?;
+    let (cluster, lies) = ground.cluster.as_ref().zip(ground.start.as_ref())?;
     if cluster.trusted().is_some() {
         return None;
     }

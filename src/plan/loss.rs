@@ -1,14 +1,19 @@
 //! What a way out leaves behind: the commits in the WAL that is known and that it does not replay.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
+use crate::format::control::Detected;
+use crate::format::timeline_history::Span;
+use crate::pg::{Lsn, SegNo, TimelineId, WalFileName, WalSegSize};
 use crate::scan::wal_archive::{Depth, scan};
 use crate::scan::wal_find::{Ending, files_to, totals};
 use crate::scan::wal_picture::{Picture, picture};
-use crate::scan::wal_units::WalFiles;
+use crate::scan::wal_units::{SegmentContent, SegmentSource, WalFiles};
+use crate::scan::wal_walk::WalKind;
 use crate::source::Error;
 use crate::source::archive::Archive;
+use crate::source::backup::wal::BackupWal;
 
 /// Missing files that are named.
 const MOST_NAMES: usize = 5;
@@ -40,7 +45,7 @@ impl Loss {
 
 /// All WAL that is known, on the way to the newest timeline.
 pub struct KnownWal {
-    files: Option<(WalFiles, Vec<crate::format::timeline_history::Span>)>,
+    files: Option<(WalFiles, Vec<Span>)>,
     threads: usize,
     /// What could not be read.
     pub unreadable: Vec<Error>,
@@ -66,6 +71,38 @@ impl KnownWal {
         let newest = wanted.or_else(|| picture.with_pg_wal.highest());
         let files = newest.and_then(|newest| files_to(picture, newest));
         KnownWal { files, threads, unreadable }
+    }
+
+    /// Adds the WAL in the archives of a backup, as far as no other file has it. `control`: the backup's.
+    pub fn add_backup(&mut self, wal: &BackupWal, control: &Detected) {
+        let (Some(major), Some(size)) =
+            (control.major(), WalSegSize::new(control.control.xlog_seg_size.into()))
+        else {
+            return;
+        };
+        let (files, lineage) = self.files.get_or_insert_with(|| {
+            let system_id = Some(control.control.system_identifier);
+            let kind = WalKind { major, abi: control.layout.abi, size, system_id };
+            let timeline = control.control.check_point_copy.this_timeline;
+            let whole = Span { timeline, begin: Lsn::INVALID, end: None };
+            (WalFiles { kind, segments: BTreeMap::new() }, vec![whole])
+        });
+        for name in wal.names() {
+            let Some(name) = WalFileName::parse(name.as_bytes()) else { continue };
+            let Some((segno, (path, segments, member))) = name.segno(size).zip(wal.member(&name.to_string()))
+            else {
+                continue;
+            };
+            let is_on = |span: &Span| {
+                span.timeline == name.timeline
+                    && segno >= size.segno(span.begin)
+                    && span.end.is_none_or(|end| segno <= size.segno_before(end))
+            };
+            if lineage.iter().any(is_on) {
+                let content = Some(SegmentContent::Packed(segments, member));
+                files.segments.entry(segno).or_insert(SegmentSource { name, path, partial: false, content });
+            }
+        }
     }
 
     /// What a recovery does not have that ended there.

@@ -1,5 +1,6 @@
 //! Facts and findings to ordered steps. Nothing is run here: a plan is read by somebody who decides.
 
+pub mod backup;
 pub mod command;
 pub mod control;
 pub mod loss;

@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Step;
+use super::backup::Backup;
 use super::command::{fetch, restore_command};
 use super::loss::Loss;
 use super::shell::path as quoted_path;
 use super::ways::Ground;
+use crate::pg::Major;
 use crate::pg::time::with_offset;
-use crate::pg::{Major, WalFileName};
 use crate::scan::recovery::{Action, Brought, Outcome, Prediction, Start, Target, TimelineGoal, WalPlace};
 
 /// The directory beside another one, with this ending.
@@ -227,43 +228,18 @@ pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, grou
     steps
 }
 
-/// A backup with a manifest can be verified; without WAL of its own only its files.
-fn verify_step(backup: &Path) -> Option<Step> {
-    let has_wal = std::fs::read_dir(backup.join("pg_wal"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| WalFileName::parse(entry.file_name().as_encoded_bytes()).is_some());
-    let options = if has_wal { "" } else { "--no-parse-wal " };
-    backup.join("backup_manifest").exists().then(|| {
-        Step::new(
-            "Check the backup before it is trusted",
-            format!("pgforensic verify-backup {options}{}", quoted_path(backup)),
-            "nothing",
-            "backup successfully verified",
-            "it is damaged: plan again with another backup",
-        )
-    })
-}
-
 /// Where a backup is restored: beside the broken directory, or beside itself.
 pub fn place_of(backup: &Path, ground: &Ground) -> PathBuf {
     beside(ground.root().unwrap_or(backup), ".restored")
 }
 
 /// A backup is restored into a directory of its own.
-pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+pub fn restore_steps(backup: &Backup, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
     let mut steps = safe_steps(ground);
-    let target = place_of(backup, ground);
+    let target = place_of(&backup.path, ground);
     let shown = quoted_path(&target);
-    steps.extend(verify_step(backup));
-    steps.push(Step::new(
-        "Restore the backup into a new directory",
-        format!("cp -a {} {shown}\nchmod 700 {shown}", quoted_path(backup)),
-        "a new directory; tablespace links in it must not lead into the old cluster (ls -l pg_tblspc)",
-        "exit status 0",
-        "no room, or a link in pg_tblspc leads to where the old server wrote",
-    ));
+    steps.extend(backup.verify_step());
+    steps.push(backup.copy_step(&target));
     steps.extend(make_step(&target, start));
     if start.pg_wal.len() > 1
         && let Some(WalPlace::Directory(old)) = start.pg_wal.first()
@@ -276,23 +252,38 @@ pub fn restore_steps(backup: &Path, start: &Start, prediction: &Prediction, grou
             "it comes from another cluster (pgforensic controldata: system identifier)",
         ));
     }
+    steps.push(settings_step(start, prediction, &target));
+    steps.push(start_step(&target, prediction));
+    steps.extend(check_steps(prediction));
+    steps
+}
+
+fn settings_step(start: &Start, prediction: &Prediction, target: &Path) -> Step {
     let major = prediction.major.unwrap_or(Major::V18);
-    let settings = settings(start, major, &target);
+    let shown = quoted_path(target);
+    let stop_if = "postgresql.conf is not in the directory: put it there first";
+    if !start.recovery_signal {
+        return Step::new(
+            "Nothing is archived until you have looked at it",
+            format!("echo 'archive_mode = off' >> {shown}/postgresql.auto.conf"),
+            "settings of the new directory only",
+            "exit status 0",
+            stop_if,
+        );
+    }
+    let settings = settings(start, major, target);
     let (file, signal) = if major >= Major::V12 {
         ("postgresql.auto.conf", format!("touch {shown}/recovery.signal"))
     } else {
         ("recovery.conf", format!("echo 'archive_mode = off' >> {shown}/postgresql.auto.conf"))
     };
-    steps.push(Step::new(
+    Step::new(
         "Say how to recover; and that nothing is archived until you have looked at it",
         format!("cat >> {shown}/{file} <<'END'\n{settings}END\n{signal}"),
         "settings of the new directory only",
         "exit status 0",
-        "postgresql.conf is not in the directory: put it there first",
-    ));
-    steps.push(start_step(&target, prediction));
-    steps.extend(check_steps(prediction));
-    steps
+        stop_if,
+    )
 }
 
 /// The settings of the recovery that was foretold, in the data directory `target`.

@@ -1,7 +1,9 @@
 //! The ways out, best first: what each comes to, what it leaves behind, what it needs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::backup::Backup;
 use super::loss::{KnownWal, Loss};
 use super::{Step, restore};
 use crate::pg::Major;
@@ -77,6 +79,8 @@ pub struct Candidate {
     pub root: PathBuf,
     /// What will be started, and how.
     pub start: Start,
+    /// The backup that will be restored before it.
+    pub backup: Option<Arc<Backup>>,
 }
 
 impl Way {
@@ -111,8 +115,8 @@ pub struct Ground {
     pub places: Vec<ArchivePlace>,
     /// Segments of the data directory that were not archived, and partial ones.
     pub unarchived: Vec<String>,
-    /// The start of the data directory as it lies, if it is known what will be started.
-    pub lies: Option<Start>,
+    /// The start of the data directory as it lies, if it is known what that is.
+    pub start: Option<Start>,
     /// How many cores may be used.
     pub threads: usize,
 }
@@ -126,7 +130,7 @@ impl Ground {
             archives: archives.to_vec(),
             places: Vec::new(),
             unarchived: pgdata.map(unarchived).unwrap_or_default(),
-            lies: None,
+            start: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -173,7 +177,7 @@ pub fn missing_empty_directories(root: &Path, major: Major) -> Vec<&'static str>
 
 /// Plays one.
 pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
-    let Candidate { kind, root, start } = candidate;
+    let Candidate { kind, root, start, backup } = candidate;
     let prediction = predict(&start);
     let loss = prediction.end_of_recovery.map_or_else(Loss::default, |end| known.behind(end));
     let shown = root.display();
@@ -189,7 +193,9 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         Kind::Start => restore::start_steps(&root, &prediction, ground),
         Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
         Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
-        Kind::Restore => restore::restore_steps(&root, &start, &prediction, ground),
+        Kind::Restore => backup
+            .as_ref()
+            .map_or_else(Vec::new, |backup| restore::restore_steps(backup, &start, &prediction, ground)),
         Kind::RebuildControl | Kind::LastDoor => Vec::new(),
     };
     if let Some(first) = loss.missing.first() {
@@ -197,8 +203,8 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         let at = restore::safe_steps(ground).len().min(steps.len());
         steps.insert(at, restore::search_step(first, &loss));
     }
-    let disk = if kind == Kind::Restore { start.directory.size() } else { 0 };
-    let settings = (kind == Kind::Restore).then(|| {
+    let disk = backup.as_ref().map_or(0, |backup| backup.size());
+    let settings = (kind == Kind::Restore && start.recovery_signal).then(|| {
         let target = restore::place_of(&root, ground);
         restore::settings(&start, prediction.major.unwrap_or(Major::V18), &target)
     });

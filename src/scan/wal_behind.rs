@@ -235,7 +235,13 @@ fn is_written(wal: &WalArchive, file: &SegmentFile, prediction: &Prediction, siz
         return false;
     };
     let start = file.entry.name.segno(size).map(|segno| size.start(segno));
+    // A promotion gives the parent's segments behind its end the names of the new timeline, to be written over.
+    let name = file.entry.name;
+    let is_renamed = Some(name.timeline) == prediction.end_timeline
+        && header.timeline < name.timeline
+        && prediction.end_of_recovery.zip(start).is_some_and(|(end, start)| start > end);
     header.fault(true).is_none()
+        && !is_renamed
         && wal.pg_wal_state(file).is_none_or(|state| state == PgWalState::Written)
         && Some(header.page_address) == start
         && header.long.as_ref().is_none_or(|long| Some(long.system_id) == prediction.system_id)

@@ -12,6 +12,7 @@
 pub mod ahead;
 pub mod directory;
 pub mod segments;
+pub mod skeleton;
 pub mod tar;
 pub mod wal;
 

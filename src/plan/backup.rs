@@ -1,0 +1,164 @@
+//! A backup that a plan begins with: how it lies there, and the steps that put it into a new directory.
+
+use std::path::{Path, PathBuf};
+
+use super::Step;
+use super::restore::beside;
+use super::shell::path as quoted_path;
+use crate::pg::{Major, WalFileName};
+use crate::scan::metadata::recovery_files::RecoveryFiles;
+use crate::scan::recovery::{Start, WalPlace};
+use crate::source::Error;
+use crate::source::backup::skeleton::Skeleton;
+use crate::source::backup::{BackupSource, Form, FormHint, PartRole, TarPart};
+use crate::source::compressed::Compression;
+use crate::source::pgdata::DataDirectory;
+
+/// A backup.
+#[derive(Debug)]
+pub struct Backup {
+    /// As the user named it.
+    pub path: PathBuf,
+    source: BackupSource,
+    /// Of one that lies in archives.
+    skeleton: Option<Skeleton>,
+}
+
+impl Backup {
+    /// Looks at it; the archives of one are read once.
+    pub fn open(path: &Path) -> Result<Backup, Error> {
+        let source = BackupSource::open(path, FormHint::Detect)?;
+        let skeleton = match source.form {
+            Form::Plain => None,
+            Form::Tar { .. } => Some(Skeleton::make(&source)?),
+        };
+        Ok(Backup { path: path.to_owned(), source, skeleton })
+    }
+
+    /// Its small files, as a data directory.
+    pub fn root(&self) -> &Path {
+        self.skeleton.as_ref().map_or(&self.path, |skeleton| skeleton.root())
+    }
+
+    /// What could not be read of it.
+    pub fn unreadable(&self) -> &[Error] {
+        self.skeleton.as_ref().map_or(&[], |skeleton| &skeleton.unreadable)
+    }
+
+    /// The files of its pg_wal, where they lie in an archive.
+    pub fn skeleton(&self) -> Option<&Skeleton> {
+        self.skeleton.as_ref()
+    }
+
+    /// Bytes that it needs.
+    pub fn size(&self) -> u64 {
+        match &self.skeleton {
+            Some(skeleton) => skeleton.size,
+            None => DataDirectory::new(&self.path).size(),
+        }
+    }
+
+    /// What a start of its small files finds elsewhere.
+    pub fn complete(&self, start: &mut Start) {
+        if let Some(skeleton) = &self.skeleton {
+            // In the place of its own, which is empty.
+            start.pg_wal.pop();
+            start.pg_wal.push(WalPlace::Backup(skeleton.wal.clone()));
+            start.lengths = Some(skeleton.lengths.clone());
+        }
+    }
+
+    fn has_wal(&self) -> bool {
+        let is_segment = |name: &[u8]| WalFileName::parse(name).is_some();
+        match &self.skeleton {
+            Some(skeleton) => skeleton.wal.names().any(|name| is_segment(name.as_bytes())),
+            None => (std::fs::read_dir(self.path.join("pg_wal")).into_iter().flatten().flatten())
+                .any(|entry| is_segment(entry.file_name().as_encoded_bytes())),
+        }
+    }
+
+    /// One with a manifest can be verified; without WAL of its own only its files.
+    pub fn verify_step(&self) -> Option<Step> {
+        let options = if self.has_wal() { "" } else { "--no-parse-wal " };
+        self.source.manifest_path().exists().then(|| {
+            Step::new(
+                "Check the backup before it is trusted",
+                format!("pgforensic verify-backup {options}{}", quoted_path(&self.path)),
+                "nothing",
+                "backup successfully verified",
+                "it is damaged: plan again with another backup",
+            )
+        })
+    }
+
+    /// Puts it into the directory `target`, which is new.
+    pub fn copy_step(&self, target: &Path) -> Step {
+        let shown = quoted_path(target);
+        if self.skeleton.is_none() {
+            return Step::new(
+                "Restore the backup into a new directory",
+                format!("cp -a {} {shown}\nchmod 700 {shown}", quoted_path(&self.path)),
+                "a new directory; tablespace links in it must not lead into the old cluster (ls -l pg_tblspc)",
+                "exit status 0",
+                "no room, or a link in pg_tblspc leads to where the old server wrote",
+            );
+        }
+        let mut lines = vec![format!("mkdir -m 700 {shown}")];
+        let mut map = Vec::new();
+        for part in self.source.parts() {
+            let to = match part.role {
+                PartRole::Base => target.to_owned(),
+                PartRole::Wal => {
+                    let pg_wal = target.join("pg_wal");
+                    lines.push(format!("mkdir -p -m 700 {}", quoted_path(&pg_wal)));
+                    pg_wal
+                }
+                PartRole::Tablespace(oid) => {
+                    let place = beside(target, ".tblspc").join(oid.to_string());
+                    lines.push(format!("mkdir -p -m 700 {}", quoted_path(&place)));
+                    map.push(format!("{oid} {}", place.display()));
+                    place
+                }
+            };
+            lines.push(format!("{} {} -C {}", unpacker(part), quoted_path(&part.path), quoted_path(&to)));
+        }
+        let changes = if map.is_empty() {
+            "a new directory"
+        } else {
+            lines.push(format!("cat > {shown}/tablespace_map <<'END'\n{}\nEND", map.join("\n")));
+            "a new directory, and one for each tablespace beside it: by tablespace_map the server links them when it starts, and leaves those of the old cluster alone"
+        };
+        Step::new(
+            "Unpack the backup into a new directory",
+            lines.join("\n"),
+            changes,
+            "exit status 0",
+            "no room, or an archive ends too early: then another backup is needed",
+        )
+    }
+
+    /// Tablespaces that it needs and has not.
+    pub fn missing_tablespaces(&self) -> Vec<u32> {
+        let has = |oid: u32| self.source.parts().iter().any(|part| part.role == PartRole::Tablespace(oid));
+        let Some(skeleton) = &self.skeleton else { return Vec::new() };
+        let map = RecoveryFiles::scan(&skeleton.data_directory()).map.unwrap_or_default();
+        map.into_iter().flatten().map(|(oid, _)| oid).filter(|oid| !has(*oid)).collect()
+    }
+
+    /// The major that it says.
+    pub fn major(&self) -> Option<Major> {
+        crate::scan::page_rules::Cluster::scan(self.root()).major()
+    }
+}
+
+/// tar does not know all of them by itself.
+fn unpacker(part: &TarPart) -> String {
+    let name = part.path.file_name().unwrap_or_default().as_encoded_bytes();
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    match Compression::from_extension(last) {
+        _ if last == b"tgz" => "tar -xzf".to_owned(),
+        None => "tar -xf".to_owned(),
+        Some(Compression::Gzip) => "tar -xzf".to_owned(),
+        Some(packed) => format!("tar -I {} -xf", packed.name()),
+    }
+}
