@@ -11,7 +11,7 @@ use std::process::Command;
 
 use common::scene::{append, segments, shell, wait_for};
 use common::world::{World, kind, lost};
-use common::{Server, is_root, servers, some_servers};
+use common::{Server, is_root, servers, some_servers, testdata};
 use serde_json::Value;
 
 fn client(servers: &[Server]) -> Option<&Server> {
@@ -230,6 +230,146 @@ fn live_tar_backups_are_unpacked_by_the_plan() {
         assert_eq!(world.rows - there, lost(&plan), "{plan:#}");
         world.stop(&at, &running);
         println!("tar backups of PostgreSQL {}", server.major);
+    }
+}
+
+#[test]
+fn live_incremental_backups_are_put_together() {
+    let servers = servers();
+    let Some(client) = client(&servers) else { return };
+    for server in servers.iter().filter(|server| server.major >= 17 && server.has("pg_combinebackup")) {
+        let scratch = server.scratch();
+        let mut world = World::primary(server, client, scratch.path());
+        let root = world.root.clone();
+        world.sql("alter system set summarize_wal = on");
+        world.sql("select pg_reload_conf()");
+        world.sql("create table t (i serial, v text)");
+        world.commit(20);
+        let host = root.display().to_string();
+        let take = |directory: &str, before: Option<&str>| {
+            let mut all = vec!["-h", &host, "-U", "postgres", "-D", directory, "-c", "fast"];
+            let manifest = before.map(|before| format!("--incremental={before}/backup_manifest"));
+            all.extend(manifest.as_deref());
+            server.run("pg_basebackup", &root, &all);
+        };
+        take("full", None);
+        world.commit(30);
+        take("one", Some("full"));
+        world.commit(15);
+        take("two", Some("one"));
+        world.commit(10);
+        world.switch();
+        let in_archive = world.rows;
+        world.commit(5);
+        server.stop(&root, "primary", "immediate");
+        let at = part_of(&world, "chain", "full one two archive");
+        let arguments = ["--backup", "full", "--backup", "one", "--backup", "two", "--archive", "archive"];
+        let plan = world.plan(&at, &arguments);
+        assert_eq!(plan["prediction"]["outcome"], "promoted", "{plan:#}");
+        // The full one loses as little, but replays more.
+        let options = plan["options"].as_array().unwrap();
+        assert!(
+            options.iter().all(|option| option["works"] == true && option["lost_commits"] == 0),
+            "{plan:#}"
+        );
+        assert!(commands(&plan).contains("pg_combinebackup -o"), "{}", commands(&plan));
+        let running = world.carry_out(&at, &plan, "incremental");
+        assert_eq!(world.rows(), in_archive, "{plan:#}");
+        compare(&world, &plan, &running);
+        // Without its parents it is none.
+        let alone = world.plan(&at, &["--backup", "two", "--archive", "archive"]);
+        assert_eq!(alone["prediction"]["stop_reason"], "incremental_backup", "{alone:#}");
+        world.stop(&at, &running);
+        println!("incremental backups of PostgreSQL {}", server.major);
+    }
+}
+
+#[test]
+fn live_barman_is_the_archive() {
+    let servers = servers();
+    let Some(client) = client(&servers).filter(|_| is_installed("barman")) else { return };
+    let Some(server) = servers.iter().rev().find(|server| server.major <= 15 && server.has("psql")) else {
+        return;
+    };
+    for packed in ["gzip", "none"] {
+        let scratch = server.scratch();
+        let root = scratch.path();
+        fs::copy(testdata("make").join("barman.sh"), root.join("make.sh")).unwrap();
+        let world = World { server, client, root: root.to_owned(), rows: 11_100, before_drop: 0 };
+        let line = format!("bash make.sh {} {} {packed}", root.display(), server.bin.display());
+        let (done, printed) = world.type_in(root, &line);
+        assert!(done, "{printed}");
+        fs::copy(root.join("barman.conf"), root.join(".barman.conf")).unwrap();
+        let base = fs::read_dir(root.join("barman/demo/base")).unwrap().next().unwrap().unwrap().path();
+        let backup = base.join("data").display().to_string();
+        let at = part_of(&world, "at", "make.sh");
+        let plan = world.plan(&at, &["--backup", &backup, "--archive", "../barman"]);
+        assert_eq!((kind(&plan), lost(&plan)), ("restore", 0), "{plan:#}");
+        assert!(commands(&plan).contains("barman get-wal demo %f"), "{}", commands(&plan));
+        let running = world.carry_out(&at, &plan, "Barman as archive");
+        assert_eq!(world.rows(), world.rows, "{plan:#}");
+        compare(&world, &plan, &running);
+        world.stop(&at, &running);
+        println!("Barman with {packed} and PostgreSQL {}", server.major);
+    }
+}
+
+#[test]
+fn live_control_files_lost_and_configuration_elsewhere() {
+    let servers = servers();
+    let Some(client) = client(&servers) else { return };
+    for server in &some_servers([12, 14, 17, 19]) {
+        if !server.has("pg_basebackup") && !client.has("pg_basebackup") {
+            continue;
+        }
+        let scratch = server.scratch();
+        let world = World::build(server, client, scratch.path());
+        for damage in [
+            ": > primary/global/pg_control",
+            "dd if=/dev/zero of=primary/global/pg_control bs=8192 count=1 conv=notrunc status=none",
+            "rm primary/global/pg_control && find primary -type d -empty -delete",
+        ] {
+            let at = world.copy("control");
+            shell(&at, damage);
+            let plan = world.plan(&at, &["--pgdata", "primary", "--archive", "archive"]);
+            let best = &plan["options"][0];
+            assert_eq!((kind(&plan), lost(&plan)), ("rebuild_control", 0), "{damage}: {plan:#}");
+            assert_eq!(best["outcome"], "started", "{plan:#}");
+            let running = world.carry_out(&at, &plan, damage);
+            assert_eq!(world.rows(), world.rows, "{plan:#}");
+            world.stop(&at, &running);
+        }
+        // After a clean stop there is nothing to replay.
+        let at = world.copy("clean");
+        for command in ["pg_ctl -D primary -l first.log -w start", "pg_ctl -D primary -m fast -w stop"] {
+            let (done, printed) = world.type_in(&at, command);
+            assert!(done, "{printed}");
+        }
+        shell(&at, "rm primary/global/pg_control");
+        let plan = world.plan(&at, &["--pgdata", "primary"]);
+        assert_eq!((kind(&plan), lost(&plan)), ("rebuild_control", 0), "{plan:#}");
+        let running = world.carry_out(&at, &plan, "clean stop");
+        assert_eq!(world.rows(), world.rows, "{plan:#}");
+        world.stop(&at, &running);
+
+        // As Debian has it.
+        let at = world.copy("debian");
+        shell(
+            &at,
+            "rm -rf primary backup/backup_manifest && mkdir -p etc/conf.d && mv backup/postgresql.conf backup/pg_hba.conf backup/pg_ident.conf etc/ &&
+             echo \"data_directory = '$PWD/primary'\" >> etc/postgresql.conf &&
+             echo \"hba_file = '$PWD/nowhere/pg_hba.conf'\" >> etc/postgresql.conf &&
+             echo \"include_dir = 'conf.d'\" >> etc/postgresql.conf && chmod -R a+rX etc",
+        );
+        let named = world.plan(&at, &["--backup", "backup", "--archive", "archive"]);
+        assert!(named.to_string().contains("the backup has none"), "{named:#}");
+        let arguments = ["--backup", "backup", "--archive", "archive", "--config", "etc/postgresql.conf"];
+        let plan = world.plan(&at, &arguments);
+        let running = world.carry_out(&at, &plan, "configuration elsewhere");
+        assert_eq!(world.rows() + 25, world.rows, "{plan:#}");
+        compare(&world, &plan, &running);
+        world.stop(&at, &running);
+        println!("pg_control and configuration of PostgreSQL {}", server.major);
     }
 }
 

@@ -284,7 +284,7 @@ fn left_by_guess(server: &Server, directory: &Path, name: &str) -> BTreeSet<Stri
 }
 
 fn show(values: &ResetValues, copy: &Path) -> String {
-    let sections = pgforensic::cli::plan::reset::sections(values, copy);
+    let sections = pgforensic::cli::plan::reset::sections(values, copy, 0);
     let mut out = Vec::new();
     let report = pgforensic::report::Report {
         command: "plan",

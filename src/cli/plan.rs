@@ -16,6 +16,7 @@ use crate::plan::SOURCES;
 use crate::plan::backup::Backup;
 use crate::plan::loss::{KnownWal, Loss};
 use crate::plan::reset::{Places, steps as reset_steps};
+use crate::plan::restore;
 use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, way};
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::settings::Settings;
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// The data directory that does not start, or that will be started
     #[arg(long, value_name = "PGDATA")]
     pgdata: Option<PathBuf>,
+    /// postgresql.conf, if it is not in the data directory or backup
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     start: StartArguments,
     /// Stop just before the record at this position, such as wal-find prints it
@@ -59,6 +63,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     common: Common,
 }
+
+/// The relation files of a cluster up to this size are read where only they prove the values of the last door: some
+/// seconds.
+const READ_BY_ITSELF: u64 = 4 << 30;
 
 /// What was found out.
 struct Found {
@@ -79,7 +87,7 @@ impl Arguments {
     pub(super) fn run(mut self) -> Result<Status, Failure> {
         // Steps are typed elsewhere, and a server runs restore_command in its data directory.
         let whole = |path: &mut PathBuf| *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
-        self.backup.iter_mut().chain(&mut self.pgdata).for_each(whole);
+        self.backup.iter_mut().chain(&mut self.pgdata).chain(&mut self.config).for_each(whole);
         self.start.archive.iter_mut().chain(&mut self.start.copy_wal_from).for_each(whole);
         if let Some(target) = &self.write_to {
             refuse_inside(target, self.inputs())?;
@@ -143,9 +151,10 @@ impl Arguments {
                 let oids: Vec<String> = missing.iter().map(u32::to_string).collect();
                 coverage.fail(path, format!("tablespaces without an archive: {}", oids.join(", ")));
             }
-            backups.push(Arc::new(backup));
+            backups.push(backup);
         }
-        Ok(backups)
+        Backup::link(&mut backups);
+        Ok(backups.into_iter().map(Arc::new).collect())
     }
 
     /// Makes the start of a directory as the command line says. `shown`: what the user calls it.
@@ -161,7 +170,7 @@ impl Arguments {
         }
         let cluster = Cluster::scan(root);
         let major = cluster.major().unwrap_or(crate::pg::Major::V18);
-        let settings = Settings::scan(&DataDirectory::new(root), None, major);
+        let settings = Settings::scan(&DataDirectory::new(root), self.config.as_deref(), major);
         match self.start.start(root, major, &settings, archives)? {
             Planned::Start(mut start) => {
                 if let Some(lsn) = self.before.filter(|_| start.recovery_signal || start.standby_signal) {
@@ -211,6 +220,7 @@ impl Arguments {
         );
         let backups = self.backups(&mut coverage)?;
         let mut ground = Ground::new(self.pgdata.as_deref(), &self.backup, &paths);
+        ground.config = self.config.clone();
         ground.places = archives.clone().unwrap_or_default();
         let mut found = Found {
             ground,
@@ -244,7 +254,11 @@ impl Arguments {
             found.coverage.fail(&error.path, error.to_string());
         }
         if let Some(archives) = found.archives.clone().filter(|_| !found.ground.is_live()) {
-            let start = match (found.backups.first().cloned(), &self.pgdata) {
+            // A full one is named first for the sake of those that build on it.
+            let first = found.backups.first();
+            let last =
+                found.backups.last().filter(|last| first.is_some_and(|first| last.builds_on(&first.path)));
+            let start = match (last.or(first).cloned(), &self.pgdata) {
                 (Some(backup), _) => self.start_of_backup(&archives, &backup, &mut found)?,
                 (None, Some(root)) => self.start_of(&archives, (root, root), &mut found)?,
                 (None, None) => None,
@@ -262,6 +276,7 @@ impl Arguments {
         if !has_target && !found.ground.is_live() {
             found.ways.extend(SOURCES.iter().flat_map(|ways| ways(&found.ground, &known)));
         }
+        found.ways.iter_mut().for_each(|way| restore::name_config(&mut way.steps, &found.ground));
         sort(&mut found.ways);
         if !found.ways.iter().any(|way| way.works) && !found.ground.is_live() {
             self.last_door(&mut found);
@@ -347,13 +362,15 @@ impl Arguments {
     /// pg_resetwal on a copy, when nothing else works.
     fn last_door(&self, found: &mut Found) {
         let Some(cluster) = &found.ground.cluster else { return };
-        let input = ResetInput {
-            archives: &found.ground.archives,
-            relations: self.relations,
-            threads: found.ground.threads,
-            done: &|_| {},
+        let read = |relations| {
+            let (archives, threads) = (&found.ground.archives, found.ground.threads);
+            reset_values(cluster, ResetInput { archives, relations, threads, done: &|_| {} })
         };
-        let values = reset_values(cluster, input);
+        let disk = cluster.directory.size();
+        let mut values = read(self.relations);
+        if values.wants_relations() && disk <= READ_BY_ITSELF {
+            values = read(true);
+        }
         for (path, why) in &values.unreadable {
             found.coverage.fail(path, why.clone());
         }
@@ -367,10 +384,9 @@ impl Arguments {
             },
             Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
         };
-        let mut steps = crate::plan::restore::safe_steps(&found.ground);
+        let mut steps = restore::safe_steps(&found.ground);
         steps.extend(reset_steps(&values, &places));
-        let disk = cluster.directory.size();
-        found.reset = reset::sections(&values, &places.copy);
+        found.reset = reset::sections(&values, &places.copy, disk);
         let title = "the last door: pg_resetwal on a copy, dump, new cluster".to_owned();
         found.ways.push(Way {
             loss,

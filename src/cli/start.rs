@@ -133,6 +133,7 @@ impl StartArguments {
         let requested = recovery_signal || standby_signal;
         Ok(Planned::Start(Box::new(Start {
             control: None,
+            label: None,
             pg_wal,
             made: Vec::new(),
             lengths: None,

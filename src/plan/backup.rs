@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Step;
 use super::restore::beside;
 use super::shell::path as quoted_path;
+use crate::format::backup_history::BackupHistory;
 use crate::pg::{Major, WalFileName};
 use crate::scan::metadata::recovery_files::RecoveryFiles;
 use crate::scan::recovery::{Start, WalPlace};
@@ -22,6 +23,8 @@ pub struct Backup {
     source: BackupSource,
     /// Of one that lies in archives.
     skeleton: Option<Skeleton>,
+    /// Of an incremental one: those on which it builds, the full one first.
+    parents: Vec<PathBuf>,
 }
 
 impl Backup {
@@ -32,7 +35,36 @@ impl Backup {
             Form::Plain => None,
             Form::Tar { .. } => Some(Skeleton::make(&source)?),
         };
-        Ok(Backup { path: path.to_owned(), source, skeleton })
+        Ok(Backup { path: path.to_owned(), source, skeleton, parents: Vec::new() })
+    }
+
+    /// Finds for each incremental one those on which it builds, which pg_combinebackup wants as directories.
+    pub fn link(backups: &mut [Backup]) {
+        let known: Vec<(PathBuf, BackupHistory)> = (backups.iter())
+            .filter(|backup| backup.skeleton.is_none())
+            .filter_map(|backup| Some((backup.path.clone(), backup.label()?)))
+            .collect();
+        for backup in backups.iter_mut().filter(|backup| backup.skeleton.is_none()) {
+            let mut from = backup.label().and_then(|label| label.incremental_from);
+            while let Some(start) = from {
+                let parent = known.iter().find(|(_, label)| label.start == Some(start));
+                let Some((path, label)) = parent.filter(|_| backup.parents.len() < known.len()) else {
+                    backup.parents.clear();
+                    break;
+                };
+                backup.parents.insert(0, path.clone());
+                from = label.incremental_from;
+            }
+        }
+    }
+
+    fn label(&self) -> Option<BackupHistory> {
+        Some(RecoveryFiles::scan(&DataDirectory::new(self.root())).label?.lines)
+    }
+
+    /// Does it build on this one?
+    pub fn builds_on(&self, path: &Path) -> bool {
+        self.parents.iter().any(|parent| parent == path)
     }
 
     /// Its small files, as a data directory.
@@ -66,6 +98,13 @@ impl Backup {
             start.pg_wal.push(WalPlace::Backup(skeleton.wal.clone()));
             start.lengths = Some(skeleton.lengths.clone());
         }
+        if !self.parents.is_empty() {
+            // pg_combinebackup takes what makes it an incremental one out of it.
+            let content = start.directory.small_file("backup_label").ok().flatten().unwrap_or_default();
+            let text = String::from_utf8_lossy(&content);
+            let lines = text.lines().filter(|line| !line.starts_with("INCREMENTAL FROM "));
+            start.label = Some(lines.flat_map(|line| [line, "\n"]).collect::<String>().into_bytes());
+        }
     }
 
     fn has_wal(&self) -> bool {
@@ -94,6 +133,25 @@ impl Backup {
     /// Puts it into the directory `target`, which is new.
     pub fn copy_step(&self, target: &Path) -> Step {
         let shown = quoted_path(target);
+        if !self.parents.is_empty() {
+            let chain: Vec<String> =
+                self.parents.iter().chain([&self.path]).map(|path| quoted_path(path)).collect();
+            let links = std::fs::read_dir(self.path.join("pg_tblspc")).into_iter().flatten().flatten();
+            let moved: String = links
+                .filter_map(|link| {
+                    let from = std::fs::read_link(link.path()).ok()?;
+                    let to = beside(target, ".tblspc").join(link.file_name());
+                    Some(format!("-T {}={} ", quoted_path(&from), quoted_path(&to)))
+                })
+                .collect();
+            return Step::new(
+                "Put the full backup and the incremental ones together into a new directory",
+                format!("pg_combinebackup {moved}-o {shown} {}", chain.join(" ")),
+                "a new directory",
+                "exit status 0",
+                "one of them does not fit: take an older chain, or the full backup alone with more WAL",
+            );
+        }
         if self.skeleton.is_none() {
             return Step::new(
                 "Restore the backup into a new directory",

@@ -9,7 +9,7 @@ use super::Step;
 use super::backup::Backup;
 use super::command::{fetch, restore_command};
 use super::loss::Loss;
-use super::shell::path as quoted_path;
+use super::shell::{path as quoted_path, quoted};
 use super::ways::Ground;
 use crate::pg::Major;
 use crate::pg::time::with_offset;
@@ -240,6 +240,7 @@ pub fn restore_steps(backup: &Backup, start: &Start, prediction: &Prediction, gr
     let shown = quoted_path(&target);
     steps.extend(backup.verify_step());
     steps.push(backup.copy_step(&target));
+    steps.extend(config_step(backup, &target, ground));
     steps.extend(make_step(&target, start));
     if start.pg_wal.len() > 1
         && let Some(WalPlace::Directory(old)) = start.pg_wal.first()
@@ -258,10 +259,62 @@ pub fn restore_steps(backup: &Backup, start: &Start, prediction: &Prediction, gr
     steps
 }
 
+/// Settings that say where a server's files are.
+const PLACES: &str = "data_directory|config_file|hba_file|ident_file|external_pid_file";
+
+/// A backup of a server whose configuration is elsewhere has none.
+fn config_step(backup: &Backup, target: &Path, ground: &Ground) -> Option<Step> {
+    if backup.root().join("postgresql.conf").exists() {
+        return None;
+    }
+    let shown = quoted_path(target);
+    let Some(config) = &ground.config else {
+        return Some(Step::new(
+            "Put postgresql.conf, pg_hba.conf and pg_ident.conf into it: the backup has none",
+            "",
+            "the configuration comes from the old server (SHOW config_file; /etc/postgresql on Debian); with --config FILE the plan has the commands",
+            "the three files are in the new directory",
+            "postgresql.conf sets data_directory, hba_file or ident_file: take these lines out, they lead to the old server",
+        ));
+    };
+    let directory = config.parent().unwrap_or(Path::new("/"));
+    let from = quoted_path(directory);
+    let mut lines = vec![format!(
+        "grep -Ev '^[[:space:]]*({PLACES})[[:space:]=]' {} > {shown}/postgresql.conf",
+        quoted_path(config)
+    )];
+    for name in ["pg_hba.conf", "pg_ident.conf", "conf.d"] {
+        if directory.join(name).exists() {
+            lines.push(format!("cp -R {from}/{name} {shown}/"));
+        }
+    }
+    Some(Step::new(
+        "Give it the configuration, which the backup has not",
+        lines.join("\n"),
+        "copies of the configuration files in the new directory, without the lines that lead to the old one",
+        "exit status 0",
+        "other files are included by it: copy them too, as include names them",
+    ))
+}
+
+/// A server whose configuration is elsewhere has to be told of it at each start in its own place.
+pub fn name_config(steps: &mut [Step], ground: &Ground) {
+    let (Some(config), Some(root)) = (&ground.config, ground.root()) else { return };
+    if root.join("postgresql.conf").exists() {
+        return;
+    }
+    let start = format!("pg_ctl -D {} ", quoted_path(root));
+    let options = quoted(&format!("-c config_file={}", quoted_path(config)));
+    let told = format!("{start}-o {options} ");
+    for step in steps.iter_mut().filter(|step| step.command.ends_with(" start")) {
+        step.command = step.command.replace(&start, &told);
+    }
+}
+
 fn settings_step(start: &Start, prediction: &Prediction, target: &Path) -> Step {
     let major = prediction.major.unwrap_or(Major::V18);
     let shown = quoted_path(target);
-    let stop_if = "postgresql.conf is not in the directory: put it there first";
+    let stop_if = "postgresql.conf is not in the directory";
     if !start.recovery_signal {
         return Step::new(
             "Nothing is archived until you have looked at it",

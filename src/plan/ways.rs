@@ -117,6 +117,8 @@ pub struct Ground {
     pub unarchived: Vec<String>,
     /// The start of the data directory as it lies, if it is known what that is.
     pub start: Option<Start>,
+    /// postgresql.conf, where it is not in the data directory.
+    pub config: Option<PathBuf>,
     /// How many cores may be used.
     pub threads: usize,
 }
@@ -131,6 +133,7 @@ impl Ground {
             places: Vec::new(),
             unarchived: pgdata.map(unarchived).unwrap_or_default(),
             start: None,
+            config: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -238,7 +241,7 @@ pub(super) fn works(prediction: &Prediction, start: &Start) -> bool {
     }
 }
 
-/// The best first: those that work, by what they leave behind, then by how daring they are.
+/// The best first: those that work, by what they leave behind, then by how daring they are and how much WAL they replay.
 pub fn sort(ways: &mut [Way]) {
     ways.sort_by_key(|way| {
         (
@@ -248,6 +251,7 @@ pub fn sort(ways: &mut [Way]) {
             way.loss.weight(),
             way.loss.open_end.is_some(),
             way.kind,
+            way.prediction.as_ref().map_or(0, |prediction| prediction.bytes),
         )
     });
 }

@@ -135,6 +135,7 @@ impl World<'_> {
         shell
             .arg(format!("PATH={path}"))
             .arg(format!("PGHOST={}", self.root.display()))
+            .arg(format!("HOME={}", self.root.display()))
             .arg("PGUSER=postgres");
         let output =
             shell.args(["TZ=UTC", "LC_ALL=C", "sh", "-ec", command]).current_dir(at).output().unwrap();

@@ -10,9 +10,9 @@ use std::path::Path;
 /// Relations whose rows are listed.
 const RELATIONS: usize = 20;
 
-/// All sections; `copy` is where the copy would be.
-pub fn sections(values: &ResetValues, copy: &Path) -> Vec<Section> {
-    let mut sections = vec![summary(values, copy), table(values)];
+/// All sections; `copy` is where the copy would be, `size` that of the data directory.
+pub fn sections(values: &ResetValues, copy: &Path, size: u64) -> Vec<Section> {
+    let mut sections = vec![summary(values, copy, size), table(values)];
     if let Ok(loss) = &values.loss {
         sections.extend(rows(loss, values));
     }
@@ -23,12 +23,20 @@ fn fact(key: &'static str, heading: &str, value: impl Into<Cell>) -> Fact {
     Fact { key, heading: heading.to_owned(), value: value.into() }
 }
 
-fn summary(values: &ResetValues, copy: &Path) -> Section {
+fn summary(values: &ResetValues, copy: &Path, size: u64) -> Section {
     let mut facts = vec![fact("command", "On a copy", command(values, copy))];
     let missing: Vec<_> = not_given(values).map(|value| left_to_itself(value, values)).collect();
     if !missing.is_empty() {
         facts.push(fact("not_given", "Not known, not given", missing.join("; ")));
     }
+    let relations = match &values.relations {
+        Some(_) => "read".to_owned(),
+        None if values.wants_relations() => {
+            format!("not read, {} GB: plan again with --relations, they prove values better", size >> 30)
+        }
+        None => "not read: the values are proved without them".to_owned(),
+    };
+    facts.push(fact("relation_files", "Relation files", relations));
     let needed = match &values.whole {
         Ok(()) => Cell::Spelled(
             Box::new(Cell::Flag(true)),

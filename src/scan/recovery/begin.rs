@@ -214,9 +214,10 @@ impl Recovery<'_> {
 
     /// `read_backup_label`.
     fn label(&self) -> Result<Option<BackupLabel>, End> {
-        let content = match self.start.directory.small_file("backup_label") {
-            Ok(content) => content,
-            Err(error) => {
+        let content = match (&self.start.label, self.start.directory.small_file("backup_label")) {
+            (Some(label), _) => Some(label.clone()),
+            (None, Ok(content)) => content,
+            (None, Err(error)) => {
                 self.files.unreadable.borrow_mut().push(error);
                 return Err(End::refused(StopReason::BadBackupLabel, "could not read file \"backup_label\""));
             }

@@ -129,6 +129,8 @@ pub struct Start {
     pub directory: DataDirectory,
     /// The bytes of a pg_control that will have been put there; none: the one that lies there.
     pub control: Option<Vec<u8>>,
+    /// The content of a backup_label that will lie there; none: the one that lies there, if there is one.
+    pub label: Option<Vec<u8>>,
     /// Where pg_wal's files are looked for, the first that has one: those that will be copied into it, then itself.
     pub pg_wal: Vec<WalPlace>,
     /// Directories that are missing and will have been made, below PGDATA.

@@ -151,6 +151,13 @@ impl ResetValues {
         self.values.iter().find(|value| value.field == field)
     }
 
+    /// Would the relation files prove more?
+    pub fn wants_relations(&self) -> bool {
+        let counters = [Field::NextXid, Field::NextMulti, Field::NextWalSegment];
+        let weak = |field| self.get(field).is_none_or(|value| value.certainty < Certainty::Safe);
+        self.major.is_some() && self.relations.is_none() && counters.into_iter().any(weak)
+    }
+
     /// Its number, if it is known.
     pub fn number(&self, field: Field) -> Option<u64> {
         self.get(field)?.value
