@@ -11,8 +11,8 @@ pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage
     let mut archive = Archive::default();
     let mut errors = Vec::new();
     if let Foretold::Known(foresight) = &examination.foretold {
-        for path in &foresight.start.archives {
-            errors.extend(archive.add(path).err());
+        for place in &foresight.start.archives {
+            errors.extend(place.list(&mut archive).err());
         }
     }
     // The check of the directories tells what a missing pg_wal means.
