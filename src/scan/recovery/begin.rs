@@ -23,8 +23,15 @@ pub(super) fn read_control(
     prediction: &mut Prediction,
 ) -> Result<(ControlFile, WalKind), End> {
     let directory = &start.directory;
-    let major = Surroundings::scan(directory).major();
+    let facts = Surroundings::scan(directory);
+    let major = facts.major();
     prediction.major = major;
+    // `ValidatePgVersion` comes before everything else.
+    let version = facts.pg_version.as_deref().and_then(leading_number);
+    if version.is_none() {
+        let message = format!("\"{}\" is not a valid data directory", directory.root().display());
+        return Err(End::refused(StopReason::MissingFile, message));
+    }
     let path = directory.control_path();
     let (detected, length) = match &start.control {
         Some(bytes) => (detect(bytes, major), bytes.len() as u64),
@@ -53,9 +60,10 @@ pub(super) fn read_control(
     if !detected.crc_is_right() {
         return Err(End::refused(StopReason::BadControlFile, "incorrect checksum in control file"));
     }
-    let (Some(major), Some(segment_size)) =
-        (detected.major(), WalSegSize::new(detected.control.xlog_seg_size.into()))
-    else {
+    let (Some(major), Some(segment_size)) = (
+        detected.major().filter(|major| version.and_then(Major::from_number) == Some(*major)),
+        WalSegSize::new(detected.control.xlog_seg_size.into()),
+    ) else {
         return Err(End::refused(StopReason::BadControlFile, "database files are incompatible with server"));
     };
     let control = detected.control;
@@ -77,6 +85,13 @@ pub(super) fn read_control(
         return Err(End::refused(StopReason::BadControlFile, message));
     }
     Ok((control, kind))
+}
+
+/// As strtol reads the first word of PG_VERSION.
+fn leading_number(text: &str) -> Option<u32> {
+    let word = text.trim_start();
+    let end = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
+    word.get(..end)?.parse().ok()
 }
 
 /// `XRecOffIsValid`. A record so near the end of all numbers that its own end has none is no record either.

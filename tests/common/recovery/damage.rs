@@ -24,6 +24,7 @@
 //! | `nolabel`, `label:KEY:TEXT`, `cutlabel:BYTES` | backup_label removed, the value of a line changed, cut |
 //! | `nocontrol`, `control:OFFSET`, `cutcontrol:BYTES` | pg_control removed, one bit changed, cut |
 //! | `rmdir:PATH` | a directory of the data directory with all in it |
+//! | `rm:PATH`, `text:PATH:TEXT` | a file of the data directory removed, written |
 //! | `signal`, `nosignal` | a standby.signal there, or no signal file |
 
 use std::fs;
@@ -124,6 +125,8 @@ impl Place<'_> {
                 self.edit(&self.control(), |content| content.truncate(bytes.parse().unwrap()));
             }
             ["rmdir", path] => drop(fs::remove_dir_all(self.path("data").join(path))),
+            ["rm", path] => drop(fs::remove_file(self.path("data").join(path))),
+            ["text", path, text] => self.write(&self.path("data").join(path), self.text(text).as_bytes()),
             ["signal"] => self.write(&self.path("data").join("standby.signal"), b""),
             ["nosignal"] => {
                 for name in ["standby.signal", "recovery.signal", "recovery.conf"] {

@@ -50,6 +50,8 @@ const REASONS: &[(&str, &str)] = &[
     ("could not open directory", "missing_file"),
     ("No such file or directory", "missing_file"),
     ("required WAL directory", "missing_file"),
+    ("is not a valid data directory", "missing_file"),
+    ("database files are incompatible", "bad_control_file"),
     ("could not access status of transaction", "missing_file"),
     ("checkpoint request failed", "missing_file"),
 ];
