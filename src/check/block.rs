@@ -227,6 +227,16 @@ impl BlockFacts<'_> {
         }
     }
 
+    /// Rows that a new transaction sees; none: not all of them can be read.
+    pub fn visible_rows(&self) -> Option<u64> {
+        if self.state.as_ref().is_some_and(|state| state.empty) {
+            return Some(0);
+        }
+        let rows = self.rows.filter(|rows| rows.broken.len() <= rows.strays.len())?;
+        let all = rows.rows.iter().chain(&rows.strays);
+        all.clone().all(|row| row.visible.is_some()).then(|| rows.visible().count() as u64)
+    }
+
     /// What goes with the block, in a few words.
     pub fn loss_text(&self) -> String {
         let s = |count: usize| if count == 1 { "" } else { "s" };

@@ -11,6 +11,7 @@ pub mod control;
 pub mod directory;
 pub mod log_evidence;
 pub mod log_place;
+pub mod missing_files;
 pub mod page_checksum;
 pub mod page_damage;
 pub mod recovery_target;

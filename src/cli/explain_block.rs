@@ -20,6 +20,7 @@ use crate::format::page::{PageHeaderData, PageKind};
 use crate::pg::relation::{ForkNumber, RelFileLocator, RelPath};
 use crate::pg::time::local_zone;
 use crate::pg::{BlockNumber, Lsn};
+use crate::plan::damage::Answer;
 use crate::report::{Report, Status};
 use crate::scan::block_copy::{BlockCopy, Differences, PageState};
 use crate::scan::block_rows::{PageRows, RowReader};
@@ -72,6 +73,31 @@ struct Subject {
     role: Role,
 }
 
+/// What is lost with a block, and where it is to be had: for a plan.
+pub(super) fn answer(
+    file: &Path,
+    block: BlockNumber,
+    wal: &[PathBuf],
+    backup: &[PathBuf],
+    coverage: &mut Coverage,
+) -> Result<Answer, Failure> {
+    let options = Options { wal: wal.to_vec(), backup: backup.to_vec(), ..Options::default() };
+    let (segment, _) = place(file, Some(block..=block))?;
+    let mut own = Coverage::default();
+    let subject = Subject::read(&segment, block, Rules::of(&segment), &mut own);
+    let mut report = Report {
+        command: "plan",
+        subject: Vec::new(),
+        verdict: String::new(),
+        findings: Findings::default(),
+        coverage: own,
+        sections: Vec::new(),
+    };
+    let answer = options.explain(&subject, &mut report)?;
+    coverage.unreadable.extend(report.coverage.unreadable);
+    Ok(answer)
+}
+
 impl Options {
     /// The block, if one is to be explained.
     pub(super) fn block(&self) -> Result<Option<BlockNumber>, Failure> {
@@ -100,7 +126,7 @@ impl Options {
         arguments.common.print(&report)
     }
 
-    fn explain(&self, subject: &Subject, report: &mut Report) -> Result<(), Failure> {
+    fn explain(&self, subject: &Subject, report: &mut Report) -> Result<Answer, Failure> {
         let coverage = &mut report.coverage;
         let cluster = subject.cluster.as_ref();
         let control = cluster.and_then(SlruCluster::control);
@@ -143,7 +169,13 @@ impl Options {
         }
         report.verdict = facts.verdict();
         report.sections = tables::sections(subject, &facts, relation, database.as_deref(), table);
-        Ok(())
+        let source = facts.source();
+        Ok(Answer {
+            source_text: facts.source_text(&source),
+            source,
+            copies: self.backup.clone(),
+            rows: facts.visible_rows(),
+        })
     }
 
     /// Writes the image, with the checksum that it has on disk.

@@ -1,5 +1,6 @@
 //! `pgforensic plan`: the ways out, what each comes to and leaves behind, and the steps of the best one.
 
+mod damage;
 pub mod reset;
 mod tables;
 mod write;
@@ -54,6 +55,9 @@ pub(super) struct Arguments {
     /// Stop just before the record at this position, such as wal-find prints it
     #[arg(long, value_name = "LSN", group = "target")]
     before: Option<Lsn>,
+    /// Read every page of the data directory too: which blocks are damaged, and from where they can be had
+    #[arg(long)]
+    pages: bool,
     /// Read the relation files too, for the values of the last door
     #[arg(long)]
     relations: bool,
@@ -80,6 +84,8 @@ struct Found {
     archives: Option<Vec<ArchivePlace>>,
     backups: Vec<Arc<Backup>>,
     reset: Vec<Section>,
+    /// Of the data.
+    findings: Findings,
     coverage: Coverage,
 }
 
@@ -92,11 +98,12 @@ impl Arguments {
         if let Some(target) = &self.write_to {
             refuse_inside(target, self.inputs())?;
         }
-        let found = self.find()?;
+        let mut found = self.find()?;
         if let Some(target) = &self.write_to {
             write::write(target, &found)?;
         }
-        let findings = self.findings(&found);
+        let mut findings = self.findings(&found);
+        findings.append(std::mem::take(&mut found.findings));
         let mut sections: Vec<Section> = found.prediction.iter().map(prediction::section).collect();
         sections.extend(tables::options(&found.ways));
         sections.extend(tables::steps(&found.ways));
@@ -230,8 +237,10 @@ impl Arguments {
             archives,
             backups,
             reset: Vec::new(),
+            findings: Findings::keeping_all(self.common.all),
             coverage,
         };
+        self.look_at_data(&mut found)?;
         let has_target = self.start.has_target() || self.before.is_some();
         let candidates = self.candidates(&mut found, has_target)?;
 
@@ -278,7 +287,8 @@ impl Arguments {
         }
         found.ways.iter_mut().for_each(|way| restore::name_config(&mut way.steps, &found.ground));
         sort(&mut found.ways);
-        if !found.ways.iter().any(|way| way.works) && !found.ground.is_live() {
+        let comes_up = found.ways.iter().any(|way| way.works || way.leaves_damage);
+        if !comes_up && !found.ground.is_live() {
             self.last_door(&mut found);
         }
         Ok(found)
@@ -380,7 +390,7 @@ impl Arguments {
                 commits: Some(loss.totals.commits),
                 between: loss.totals.first.zip(loss.totals.last),
                 open_end: loss.open_end.clone(),
-                missing: Vec::new(),
+                ..Loss::default()
             },
             Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
         };

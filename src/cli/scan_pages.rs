@@ -81,6 +81,9 @@ pub(super) struct Arguments {
     /// What is around the pages was judged by whoever asks.
     #[arg(skip)]
     pages_only: bool,
+    /// Findings that are kept of each kind, where it is another number than people are shown.
+    #[arg(skip)]
+    keep: Option<usize>,
 }
 
 impl Arguments {
@@ -88,6 +91,15 @@ impl Arguments {
     pub(super) fn of_cluster(root: &Path, common: Common) -> Arguments {
         let every = 0..=BlockNumber::MAX;
         Arguments { jobs: None, pages_only: true, ..Arguments::of_blocks(root, every, common) }
+    }
+
+    /// To look for all that can be damaged in the pages of a cluster.
+    pub(super) fn for_plan(root: &Path, keep: usize, common: Common) -> Arguments {
+        Arguments { structure: true, keep: Some(keep), ..Arguments::of_cluster(root, common) }
+    }
+
+    fn no_findings(&self) -> Findings {
+        self.keep.map_or_else(|| Findings::keeping_all(self.common.all), Findings::keeping)
     }
 
     /// To look at some blocks of one file; other commands add to the report.
@@ -105,6 +117,7 @@ impl Arguments {
             explain: explain_block::Options::default(),
             common,
             pages_only: false,
+            keep: None,
         }
     }
 
@@ -263,10 +276,10 @@ impl Arguments {
             }),
             in_cluster: cluster.is_some(),
         };
-        let mut findings = Findings::keeping_all(self.common.all);
+        let mut findings = self.no_findings();
         let progress = self.progress("scanned", walk);
         let done = |bytes| progress.add(bytes);
-        let watch = Watch::new(&structure, &done, self.common.all);
+        let watch = Watch::new(&structure, &done, findings.keeps());
         scan_pages(walk(), options, &watch, &mut |item| match item {
             Item::Listing(listing) => judge.listing(listing),
             Item::File(file) => {
@@ -308,7 +321,7 @@ impl Arguments {
 
     /// Judges the data directory, as far as it matters for its pages, and is ready for the files.
     fn judge(&self, cluster: Option<&Cluster>, rules: &Rules, options: ScanOptions) -> PageJudge {
-        let mut findings = Findings::keeping_all(self.common.all);
+        let mut findings = self.no_findings();
         let mut coverage = Coverage::default();
         let mut recovery_from = None;
         if let Some(cluster) = cluster {

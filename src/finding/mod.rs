@@ -195,12 +195,17 @@ impl Default for Findings {
 impl Findings {
     /// Keeps every finding in full (`--all`).
     pub fn keeping_all(all: bool) -> Findings {
-        Findings { keep: if all { usize::MAX } else { KEPT_PER_CODE }, ..Findings::default() }
+        Findings::keeping(if all { usize::MAX } else { KEPT_PER_CODE })
     }
 
-    /// Is every finding kept?
-    pub fn keeps_all(&self) -> bool {
-        self.keep == usize::MAX
+    /// Keeps so many findings of each kind.
+    pub fn keeping(keep: usize) -> Findings {
+        Findings { keep, ..Findings::default() }
+    }
+
+    /// How many of each kind it keeps.
+    pub fn keeps(&self) -> usize {
+        self.keep
     }
 
     /// Counts a finding, and keeps it if it is among the first of its kind.

@@ -1,4 +1,5 @@
-//! Rows of the system catalogs that say what a file is: pg_class, pg_attribute, pg_index, pg_opclass.
+//! Rows of the system catalogs that say what a file is: pg_class, pg_attribute, pg_index, pg_opclass, and the names of
+//! schemas and databases.
 //!
 //! Only the columns that come first and are never null, in disk order; what a later major moved is conditional where
 //! it stands. `oid` became a column in 12; before, it stands in the tuple's header. Strings are as the server has them,
@@ -17,6 +18,13 @@ pub const PG_INDEX: Oid = 2610;
 /// `OperatorClassRelationId`.
 pub const PG_OPCLASS: Oid = 2616;
 
+/// `NamespaceRelationId`.
+pub const PG_NAMESPACE: Oid = 2615;
+/// `DatabaseRelationId`.
+pub const PG_DATABASE: Oid = 1262;
+/// `FirstNormalObjectId`: what initdb made has a lower oid.
+pub const FIRST_NORMAL_OBJECT_ID: Oid = 16384;
+
 /// `NAMEDATALEN`.
 const NAME: usize = 64;
 /// `INDEX_MAX_KEYS`, and what a row of any build can hold.
@@ -31,6 +39,11 @@ pub(super) fn name(reader: &mut Reader, field: &'static str) -> Result<String, T
 /// The oid of a row: its first column, or what the header of the tuple has (up to 11).
 pub(super) fn row_oid(reader: &mut Reader, major: Major, of_header: Option<Oid>) -> Result<Oid, Truncated> {
     if major >= Major::V12 { reader.u32("oid") } else { Ok(of_header.unwrap_or(0)) }
+}
+
+/// A row of pg_namespace or pg_database, which begin alike: `oid`, and `nspname` or `datname`.
+pub fn oid_and_name(reader: &mut Reader, major: Major, oid: Option<Oid>) -> Result<(Oid, String), Truncated> {
+    Ok((row_oid(reader, major, oid)?, name(reader, "name")?))
 }
 
 /// A row of pg_class.

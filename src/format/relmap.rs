@@ -60,6 +60,22 @@ impl RelMapFile {
         Ok(RelMapFile { magic, num_mappings, mappings, crc: reader.u32("crc")?, calculated_crc })
     }
 
+    /// The file with these mappings: as many zeros as places that are not used.
+    pub fn write(mappings: &[(Oid, Oid)], abi: Abi, major: Major) -> Vec<u8> {
+        let word = |value: u32| if abi.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+        let most = Self::max_mappings(major);
+        let mut bytes = word(RELMAPPER_FILEMAGIC).to_vec();
+        bytes.extend(word(mappings.len().min(most) as u32));
+        for (oid, file) in mappings.iter().take(most) {
+            bytes.extend(word(*oid));
+            bytes.extend(word(*file));
+        }
+        bytes.resize(8 + most * 8, 0);
+        bytes.extend(word(crc32c(&bytes)));
+        bytes.resize(Self::size(major), 0);
+        bytes
+    }
+
     /// Would the server take it?
     pub fn is_valid(&self) -> bool {
         self.magic == RELMAPPER_FILEMAGIC

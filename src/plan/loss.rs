@@ -29,17 +29,72 @@ pub struct Loss {
     pub open_end: Option<String>,
     /// The WAL files that are missing right behind the end, the first few, while there are later ones.
     pub missing: Vec<String>,
+    /// Data that are given up.
+    pub data: Vec<DataLoss>,
+}
+
+/// What data are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Rows that a new transaction sees.
+    Rows,
+    /// Single large values of rows that stay.
+    Values,
+}
+
+impl Unit {
+    /// The word, for one and for several.
+    pub fn name(self, count: u64) -> &'static str {
+        match (self, count) {
+            (Unit::Rows, 1) => "row",
+            (Unit::Rows, _) => "rows",
+            (Unit::Values, 1) => "value",
+            (Unit::Values, _) => "values",
+        }
+    }
+}
+
+/// Data that are given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataLoss {
+    /// In what it is counted.
+    pub unit: Unit,
+    /// How many; none: nobody can tell.
+    pub count: Option<u64>,
+    /// Of what.
+    pub of: String,
+}
+
+impl DataLoss {
+    /// `34 rows of block 3 of …`.
+    pub fn text(&self) -> String {
+        match self.count {
+            Some(count) => format!("{count} {} of {}", self.unit.name(count), self.of),
+            None => format!("an unknown number of {} of {}", self.unit.name(0), self.of),
+        }
+    }
 }
 
 impl Loss {
+    /// No commit and no data.
+    pub fn none() -> Loss {
+        Loss { commits: Some(0), ..Loss::default() }
+    }
+
+    /// How much of one unit is given up; none: nobody can tell.
+    pub fn sum(&self, unit: Unit) -> Option<u64> {
+        self.data.iter().filter(|part| part.unit == unit).map(|part| part.count).sum()
+    }
+
     /// For sorting: an unknown loss is the worst.
-    pub fn weight(&self) -> (bool, u64) {
-        (self.commits.is_none(), self.commits.unwrap_or(u64::MAX))
+    pub fn weight(&self) -> (bool, u64, bool, u64) {
+        let data: Option<u64> = self.data.iter().map(|part| part.count).sum();
+        (self.commits.is_none(), self.commits.unwrap_or(u64::MAX), data.is_none(), data.unwrap_or(u64::MAX))
     }
 
     /// Nothing that is known of.
     pub fn is_nothing(&self) -> bool {
-        self.commits == Some(0) && self.open_end.is_none()
+        self.commits == Some(0) && self.open_end.is_none() && self.data.is_empty()
     }
 }
 
@@ -105,6 +160,11 @@ impl KnownWal {
         }
     }
 
+    /// All of it.
+    pub fn files(&self) -> Option<&WalFiles> {
+        self.files.as_ref().map(|(files, _)| files)
+    }
+
     /// What a recovery does not have that ended there.
     pub fn behind(&self, end: Lsn) -> Loss {
         let Some((files, lineage)) = &self.files else { return Loss::default() };
@@ -126,10 +186,10 @@ impl KnownWal {
                 size.start(*segno)
             }
             Some(_) => end,
-            None => return Loss { commits: Some(0), ..Loss::default() },
+            None => return Loss::none(),
         };
         let Ok(start) = files.first_record(from, limit) else {
-            return Loss { commits: Some(0), between: None, open_end, missing };
+            return Loss { open_end, missing, ..Loss::none() };
         };
         let totals = totals(files, lineage, start, limit, self.threads);
         if totals.losses > 0 {
@@ -138,6 +198,12 @@ impl KnownWal {
         if totals.commits == 0 && totals.records == 0 {
             open_end = None;
         }
-        Loss { commits: Some(totals.commits), between: totals.first.zip(totals.last), open_end, missing }
+        Loss {
+            commits: Some(totals.commits),
+            between: totals.first.zip(totals.last),
+            open_end,
+            missing,
+            data: Vec::new(),
+        }
     }
 }

@@ -3,7 +3,9 @@
 pub mod backup;
 pub mod command;
 pub mod control;
+pub mod damage;
 pub mod loss;
+pub mod repair;
 pub mod reset;
 pub mod restore;
 pub mod shell;
@@ -14,7 +16,7 @@ use self::ways::{Ground, Way};
 
 /// Ways out that are more than a start of what lies there or of a backup: each looks at what is known and has none, one
 /// or more to offer.
-pub const SOURCES: &[fn(&Ground, &KnownWal) -> Vec<Way>] = &[control::ways];
+pub const SOURCES: &[fn(&Ground, &KnownWal) -> Vec<Way>] = &[control::ways, repair::ways];
 
 /// One step of a plan: text only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

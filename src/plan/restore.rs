@@ -104,6 +104,7 @@ fn expected_log(prediction: &Prediction) -> String {
     lines.join("\n")
 }
 
+/// The start, with what must be seen.
 pub(super) fn start_step(root: &Path, prediction: &Prediction) -> Step {
     let log = beside(root, ".log");
     Step::new(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::backup::Backup;
+use super::damage::Damage;
 use super::loss::{KnownWal, Loss};
 use super::{Step, restore};
 use crate::pg::Major;
@@ -21,10 +22,16 @@ pub enum Kind {
     MakeDirectories,
     /// Put WAL back that lies elsewhere, and start.
     BringWal,
+    /// Build again what is made of other data: indexes and maps.
+    Rebuild,
     /// Restore a backup and replay the archive.
     Restore,
     /// Make a pg_control of what the WAL proves, and start.
     RebuildControl,
+    /// Put sound content in the place of what is damaged, and start.
+    Repair,
+    /// Give up what is damaged, on a copy, and load the rest into a new cluster.
+    Salvage,
     /// pg_resetwal on a copy.
     LastDoor,
 }
@@ -38,6 +45,9 @@ impl Kind {
             Kind::RebuildControl => "rebuild_control",
             Kind::BringWal => "bring_wal",
             Kind::Restore => "restore",
+            Kind::Rebuild => "rebuild",
+            Kind::Repair => "repair",
+            Kind::Salvage => "salvage",
             Kind::LastDoor => "last_door",
         }
     }
@@ -56,6 +66,8 @@ pub struct Way {
     pub loss: Loss,
     /// Does it give a server that can be trusted, at the place asked for?
     pub works: bool,
+    /// The data that it starts are damaged, and stay so.
+    pub leaves_damage: bool,
     /// It goes to the newest state, as the target that was asked for cannot be had.
     pub misses_target: bool,
     /// Bytes of disk that it needs, besides the cold copy.
@@ -92,6 +104,7 @@ impl Way {
             prediction: None,
             loss: Loss::default(),
             works: false,
+            leaves_damage: false,
             misses_target: false,
             disk: 0,
             risk: "",
@@ -115,6 +128,8 @@ pub struct Ground {
     pub places: Vec<ArchivePlace>,
     /// Segments of the data directory that were not archived, and partial ones.
     pub unarchived: Vec<String>,
+    /// What is damaged in its data.
+    pub damage: Damage,
     /// The start of the data directory as it lies, if it is known what that is.
     pub start: Option<Start>,
     /// postgresql.conf, where it is not in the data directory.
@@ -132,6 +147,7 @@ impl Ground {
             archives: archives.to_vec(),
             places: Vec::new(),
             unarchived: pgdata.map(unarchived).unwrap_or_default(),
+            damage: Damage::default(),
             start: None,
             config: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -189,9 +205,11 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         Kind::MakeDirectories => format!("make the missing empty directories in {shown} and start it"),
         Kind::BringWal => format!("put the missing WAL back into {shown} and start it"),
         Kind::Restore => format!("restore the backup {shown} and replay the WAL"),
-        Kind::RebuildControl | Kind::LastDoor => "pg_resetwal on a copy".to_owned(),
+        _ => String::new(),
     };
-    let works = works(&prediction, &start);
+    // A backup that is restored in place is read as it lies, too.
+    let leaves_damage = !ground.damage.is_none() && ground.root() == Some(root.as_path());
+    let works = works(&prediction, &start) && !leaves_damage;
     let mut steps = match kind {
         Kind::Start => restore::start_steps(&root, &prediction, ground),
         Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
@@ -199,7 +217,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         Kind::Restore => backup
             .as_ref()
             .map_or_else(Vec::new, |backup| restore::restore_steps(backup, &start, &prediction, ground)),
-        Kind::RebuildControl | Kind::LastDoor => Vec::new(),
+        _ => Vec::new(),
     };
     if let Some(first) = loss.missing.first() {
         // Behind the steps that only keep what there is.
@@ -214,6 +232,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     Way {
         settings,
         works,
+        leaves_damage,
         loss,
         disk,
         risk: match kind {
@@ -221,7 +240,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
             Kind::MakeDirectories => "if they were not empty, more is missing than the directories",
             Kind::BringWal => "a segment of another history: its first page is tested by the server",
             Kind::Restore => "what is left behind is lost for good once clients write again",
-            Kind::RebuildControl | Kind::LastDoor => "data that contradict themselves",
+            _ => "",
         },
         prediction: Some(prediction),
         ..Way::new(kind, title, steps)
@@ -248,6 +267,8 @@ pub fn sort(ways: &mut [Way]) {
             !way.works,
             way.kind == Kind::LastDoor,
             way.misses_target,
+            // A backup and a known loss are better than any trick.
+            way.kind == Kind::Salvage,
             way.loss.weight(),
             way.loss.open_end.is_some(),
             way.kind,

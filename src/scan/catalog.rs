@@ -18,7 +18,8 @@ use super::cluster::Geometry;
 use super::fork::Fork;
 use super::slru_lookup::{SlruLookup, is_normal};
 use crate::format::catalog::{
-    PG_ATTRIBUTE, PG_CLASS, PG_INDEX, PG_OPCLASS, PgAttribute, PgClass, PgIndex, PgOpclass,
+    PG_ATTRIBUTE, PG_CLASS, PG_DATABASE, PG_INDEX, PG_NAMESPACE, PG_OPCLASS, PgAttribute, PgClass, PgIndex,
+    PgOpclass, oid_and_name,
 };
 use crate::format::control::ControlFile;
 use crate::format::page::heap_tuple::{
@@ -291,6 +292,31 @@ impl<'a> Catalogs<'a> {
         }
         names.sort();
         names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// The name of a schema; read when it is asked for.
+    pub fn schema(&self, database: &Database, oid: Oid) -> Option<String> {
+        let file = database.relation(PG_NAMESPACE)?.filenode.to_string();
+        self.name_of(&database.directory.join(file), oid)
+    }
+
+    /// The name of a database.
+    pub fn database_name(&self, oid: Oid) -> Option<String> {
+        let global = self.root.join("global");
+        let file = self.relmap(&global, &mut Vec::new())?.file_of(PG_DATABASE)?;
+        self.name_of(&global.join(file.to_string()), oid)
+    }
+
+    fn name_of(&self, path: &Path, wanted: Oid) -> Option<String> {
+        let mut found = None;
+        self.rows(path, &mut Vec::new(), |reader, head| {
+            let (oid, name) = oid_and_name(reader, self.major, head.oid)?;
+            if oid == wanted {
+                found = Some(name);
+            }
+            Ok(())
+        });
+        found
     }
 
     /// Where a database is that also has files in the tablespace of `directory`.

@@ -25,6 +25,7 @@ pub mod page_rules;
 pub mod pages;
 pub mod pg_wal;
 pub mod recovery;
+pub mod relmap_wal;
 pub mod repository;
 pub mod reset;
 pub mod restore_command;

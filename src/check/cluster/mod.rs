@@ -70,6 +70,8 @@ impl Examination {
 pub struct Check {
     /// Short and stable.
     pub name: &'static str,
+    /// What it finds is damage to the data, whatever a start comes to.
+    of_data: bool,
     /// Judges, and says in a few words what was examined.
     run: fn(&Examination, &mut Findings, &mut Coverage) -> String,
 }
@@ -77,21 +79,21 @@ pub struct Check {
 /// All of them, in the order that separates causes: small files first, then how recovery goes, then the rest of what
 /// the server needs.
 pub static CHECKS: &[Check] = &[
-    Check { name: "data directory", run: small_files },
-    Check { name: "permissions", run: access::check },
-    Check { name: "directories", run: directories::check },
-    Check { name: "settings", run: settings::check },
-    Check { name: "recovery files", run: recovery_files::check },
-    Check { name: "names in pg_wal", run: wal_directory::check },
-    Check { name: "histories", run: histories::check },
-    Check { name: "recovery", run: start::check },
-    Check { name: "SLRUs", run: slrus },
-    Check { name: "tablespaces", run: tablespaces::check },
-    Check { name: "databases", run: databases::check },
-    Check { name: "relation maps", run: relation_maps::check },
-    Check { name: "prepared transactions", run: prepared::check },
-    Check { name: "replication slots", run: slots::check },
-    Check { name: "names of relations", run: relation_files::check },
+    Check { name: "data directory", of_data: false, run: small_files },
+    Check { name: "permissions", of_data: false, run: access::check },
+    Check { name: "directories", of_data: false, run: directories::check },
+    Check { name: "settings", of_data: false, run: settings::check },
+    Check { name: "recovery files", of_data: false, run: recovery_files::check },
+    Check { name: "names in pg_wal", of_data: false, run: wal_directory::check },
+    Check { name: "histories", of_data: false, run: histories::check },
+    Check { name: "recovery", of_data: false, run: start::check },
+    Check { name: "SLRUs", of_data: true, run: slrus },
+    Check { name: "tablespaces", of_data: true, run: tablespaces::check },
+    Check { name: "databases", of_data: true, run: databases::check },
+    Check { name: "relation maps", of_data: true, run: relation_maps::check },
+    Check { name: "prepared transactions", of_data: false, run: prepared::check },
+    Check { name: "replication slots", of_data: false, run: slots::check },
+    Check { name: "names of relations", of_data: true, run: relation_files::check },
 ];
 
 /// What a check came to.
@@ -130,6 +132,13 @@ pub fn run_checks(
     let outcomes = CHECKS.iter().map(run).collect();
     start::unexplained(examination, findings);
     outcomes
+}
+
+/// Runs those checks that say whether the data are damaged.
+pub fn check_data(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) {
+    for check in CHECKS.iter().filter(|check| check.of_data) {
+        (check.run)(examination, findings, coverage);
+    }
 }
 
 /// PG_VERSION, postmaster.pid and pg_control.

@@ -61,6 +61,9 @@ pub struct Structure<'a> {
     pub crew: Crew,
 }
 
+/// What a finding says of itself that recovery may still make untrue.
+pub const MOVING: &str = "meaningless before recovery has run: it may change these pages";
+
 /// One sentence about what was found inside: so many damages and warnings, and so many pages that could not be examined.
 pub fn structure_verdict([damages, warnings]: [u64; 2], lost: u64, settled: bool) -> String {
     let number = |count: u64, what: &str| match count {
@@ -185,7 +188,7 @@ impl<'a> Examined<'a> {
             other => other,
         };
         let go_on = match (severity, self.role) {
-            _ if moving => "meaningless before recovery has run: it may change these pages",
+            _ if moving => MOVING,
             (Severity::Note, _) => "harmless",
             (_, Role::Catalog) => "unsafe: the server or a database may become unusable",
             (_, Role::Index) => {

@@ -61,7 +61,7 @@ pub fn check_relations(
     findings: &mut Findings,
     coverage: &mut Coverage,
 ) -> Relations {
-    let keep_all = findings.keeps_all();
+    let keep = findings.keeps();
     let mut relations = Relations::default();
     for listing in walk {
         let first = |file: &PageFile| {
@@ -89,7 +89,7 @@ pub fn check_relations(
                 scope.spawn(|| {
                     while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let (Some(file), Some(slot)) = (files.get(*at), outcomes.get(*at)) else { break };
-                        let outcome = check_one(cluster, file, tester, keep_all);
+                        let outcome = check_one(cluster, file, tester, keep);
                         done(file.fork_length);
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
                     }
@@ -112,11 +112,11 @@ pub fn check_relations(
 }
 
 /// One relation; `None`: nothing of it needs a second pass.
-fn check_one(cluster: &Structure, file: &PageFile, tester: PageTester, keep_all: bool) -> Option<Outcome> {
+fn check_one(cluster: &Structure, file: &PageFile, tester: PageTester, keep: usize) -> Option<Outcome> {
     let database = cluster.catalogs.of_directory(file.path.parent()?);
     let relation = database.of_file(file.path.parent()?, file.name?.relnumber);
     let mut outcome = Outcome {
-        findings: Findings::keeping_all(keep_all),
+        findings: Findings::keeping(keep),
         coverage: Coverage::default(),
         relations: Relations::default(),
     };

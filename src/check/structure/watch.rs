@@ -19,15 +19,15 @@ use crate::scan::pages::Observer;
 pub struct Watch<'a> {
     cluster: &'a Structure<'a>,
     done: &'a (dyn Fn(u64) + Sync),
-    keep_all: bool,
+    keep: usize,
     /// By file and first block of a read.
     found: Mutex<BTreeMap<(PathBuf, BlockNumber), (Findings, HeapTally)>>,
 }
 
 impl<'a> Watch<'a> {
-    /// `done`: is told how many bytes were read. `keep_all`: every finding, not only the first of a kind.
-    pub fn new(cluster: &'a Structure<'a>, done: &'a (dyn Fn(u64) + Sync), keep_all: bool) -> Watch<'a> {
-        Watch { cluster, done, keep_all, found: Mutex::default() }
+    /// `done`: is told how many bytes were read. `keep`: so many findings of each kind.
+    pub fn new(cluster: &'a Structure<'a>, done: &'a (dyn Fn(u64) + Sync), keep: usize) -> Watch<'a> {
+        Watch { cluster, done, keep, found: Mutex::default() }
     }
 
     fn keep(&self, file: &PageFile, first: BlockNumber, findings: Findings, tally: HeapTally) {
@@ -39,7 +39,7 @@ impl<'a> Watch<'a> {
 
     /// What was found in a file that has been read to its end: in the order of its blocks.
     pub fn take(&self, file: &PageFile) -> Findings {
-        let mut all = Findings::keeping_all(self.keep_all);
+        let mut all = Findings::keeping(self.keep);
         let mut tally = HeapTally::default();
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let from = (file.path.clone(), 0);
@@ -75,7 +75,7 @@ impl Observer for Watch<'_> {
         if !file.name.is_some_and(|name| name.fork == ForkNumber::Main && !name.temporary) {
             let mut pages = pages.peekable();
             let Some(first) = pages.peek().map(|(block, _)| *block) else { return };
-            let findings = Findings::keeping_all(self.keep_all);
+            let findings = Findings::keeping(self.keep);
             let found = check_maps(self.cluster, file, findings, &mut pages);
             return self.keep(file, first, found.unwrap_or_default(), HeapTally::default());
         }
@@ -88,7 +88,7 @@ impl Observer for Watch<'_> {
             .peekable();
         let Some(first) = heap.peek().map(|(block, _)| *block) else { return };
         let role = Role::of_kind(file, Some(PageKind::Heap));
-        let findings = Findings::keeping_all(self.keep_all);
+        let findings = Findings::keeping(self.keep);
         let mut examined = Examined::new(self.cluster, file, role, findings);
         let mut check = HeapCheck::new(&mut examined);
         heap.for_each(|(block, page)| check.page(block, page));

@@ -50,7 +50,7 @@ pub(super) fn read(
     let mut examiner = Examiner::new(examination.cluster().directory.root()).ok();
     let sizes = examiner.as_ref().map_or(Sizes::ASSUMED, |examiner| examiner.sizes);
     let mut rows = Vec::new();
-    let mut found = Findings::keeping_all(findings.keeps_all());
+    let mut found = Findings::keeping(findings.keeps());
     for reported in gathered.reported {
         let Some(topic) = reported.topic else { continue };
         let places = places(&reported.subject, &sizes);

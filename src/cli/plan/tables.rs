@@ -2,7 +2,7 @@
 
 use crate::cli::prediction::{said, sentence, time};
 use crate::pg::time::local_zone;
-use crate::plan::loss::Loss;
+use crate::plan::loss::{DataLoss, Loss, Unit};
 use crate::plan::ways::{Ground, Kind, Way};
 use crate::report::{Cell, Section};
 use crate::scan::recovery::{Outcome, Prediction, StopReason};
@@ -14,6 +14,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
         ("kind", "Kind"),
         ("what", "What is done"),
         ("works", "Works"),
+        ("leaves_damage", "Leaves damaged data"),
         ("misses_target", "Misses the target"),
         ("outcome", "Outcome"),
         ("stop_reason", "Because"),
@@ -24,6 +25,9 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
         ("lost_commits", "Commits lost"),
         ("first_lost_commit_time", "First of them"),
         ("last_lost_commit_time", "Last of them"),
+        ("lost_rows", "Rows lost"),
+        ("lost_values", "Values lost"),
+        ("lost_data", "Data lost"),
         ("may_lose_more", "There may be more"),
         ("missing_wal", "WAL that is missing"),
         ("wal_files", "WAL files to replay"),
@@ -48,6 +52,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
                 way.kind.name().into(),
                 way.title.clone().into(),
                 Cell::Flag(way.works),
+                Cell::Flag(way.leaves_damage),
                 Cell::Flag(way.misses_target),
                 with(&|prediction| {
                     let word = prediction.outcome.name().into();
@@ -61,6 +66,9 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
                 commits(&way.loss),
                 time(first.map(|ending| ending.time)),
                 time(last.map(|ending| ending.time)),
+                data(&way.loss, Unit::Rows),
+                data(&way.loss, Unit::Values),
+                lost_data(&way.loss).into(),
                 way.loss.open_end.clone().into(),
                 Some(way.loss.missing.join(", ")).filter(|names| !names.is_empty()).into(),
                 with(&|prediction| prediction.segments.into()),
@@ -84,6 +92,19 @@ fn commits(loss: &Loss) -> Cell {
         Some(commits) => commits.into(),
         None => Cell::Spelled(Box::new(Cell::None), "unknown".to_owned()),
     }
+}
+
+/// Of one unit.
+fn data(loss: &Loss, unit: Unit) -> Cell {
+    match loss.sum(unit) {
+        Some(count) => count.into(),
+        None => Cell::Spelled(Box::new(Cell::None), "unknown".to_owned()),
+    }
+}
+
+fn lost_data(loss: &Loss) -> Option<String> {
+    let parts: Vec<String> = loss.data.iter().map(DataLoss::text).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The way whose steps are told: the best that works, else the last door.
@@ -145,7 +166,7 @@ pub(super) fn steps(ways: &[Way]) -> Vec<Section> {
 /// The server would start by itself and lose nothing.
 pub(super) fn is_nothing_to_do(way: &Way) -> bool {
     let starts = way.prediction.as_ref().is_some_and(|prediction| prediction.outcome == Outcome::Started);
-    way.kind == Kind::Start && !way.misses_target && starts && way.loss.is_nothing()
+    way.kind == Kind::Start && !way.misses_target && !way.leaves_damage && starts && way.loss.is_nothing()
 }
 
 /// The first line.
@@ -169,7 +190,14 @@ pub(super) fn verdict(
     let asked = prediction.filter(|prediction| {
         best.misses_target || best.kind != Kind::Start && !(best.works && prediction.outcome.is_up())
     });
-    let asked = asked.map_or(String::new(), |asked| format!("as asked: {}; ", sentence(asked)));
+    let mut asked = asked.map_or(String::new(), |asked| format!("as asked: {}; ", sentence(asked)));
+    if let Some(worst) = ground.damage.worst() {
+        let more = match ground.damage.things.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        asked = format!("the data are damaged: {}{more}; {asked}", worst.headline.trim_end_matches('.'));
+    }
     match best.kind {
         _ if best.works => {
             let instead = if best.misses_target { "instead, to the newest state" } else { "best" };
@@ -179,6 +207,11 @@ pub(super) fn verdict(
         Kind::LastDoor => {
             format!("{asked}nothing here gives a server that can be trusted; what is left is {}", best.title)
         }
+        _ if best.leaves_damage => {
+            format!(
+                "{asked}no repair is known here that needs no more than was given: a backup is needed, with its WAL"
+            )
+        }
         _ => format!(
             "{end}; nothing here gives a server that can be trusted: another backup, or the missing WAL, is needed"
         ),
@@ -186,6 +219,14 @@ pub(super) fn verdict(
 }
 
 fn lost(loss: &Loss) -> String {
+    match lost_data(loss) {
+        Some(data) if loss.commits == Some(0) => format!("lost: {data}"),
+        Some(data) => format!("{}; lost: {data}", lost_commits(loss)),
+        None => lost_commits(loss),
+    }
+}
+
+fn lost_commits(loss: &Loss) -> String {
     let zone = local_zone();
     let said = |micros| crate::pg::time::timestamptz(micros, &zone);
     let some = |commits: u64| {

@@ -112,4 +112,7 @@ codes! {
     PROMOTE_FILE = "DIR-039", Note, "a promotion was asked for",
         means "The file is what pg_ctl promote leaves until the server has seen it. A start removes it.",
         next "Nothing.";
+    RELATION_MISSING = "DIR-040", Damage, "could not open file of a relation",
+        means "pg_class has a relation whose file is not there. Every query that needs it fails; of a table all rows are gone. The file was deleted, lost by a file system check or moved by a virus scanner, or a copy is not whole.",
+        next "Do not start the server: recovery may make an empty file in its place. Look in lost+found and in a snapshot of the same moment. An index is made anew by REINDEX. For a table restore a backup and replay its WAL.";
 }

@@ -86,6 +86,7 @@ pub mod id {
     pub const RM_DBASE_ID: u8 = 4;
     pub const RM_TBLSPC_ID: u8 = 5;
     pub const RM_MULTIXACT_ID: u8 = 6;
+    pub const RM_RELMAP_ID: u8 = 7;
     pub const RM_STANDBY_ID: u8 = 8;
     pub const RM_HEAP2_ID: u8 = 9;
     pub const RM_HEAP_ID: u8 = 10;
