@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use common::scene::shell;
+use common::scene::{append, shell};
 use common::world::{World, kind, lost};
 use common::{json, pgforensic, poke, servers, some_servers};
 use serde_json::Value;
@@ -53,6 +53,9 @@ impl Truth<'_> {
         world.sql("checkpoint");
         // The first change of a block after a checkpoint leaves an image of it, and here nothing changes it afterwards.
         world.sql("select from t where i = 60 for update");
+        // A row that was locked and then updated: who did what is in pg_multixact only.
+        world.sql("create table m as select i, 'old' as v from generate_series(1, 10) i");
+        world.sql("begin; select from m where i < 4 for key share; savepoint s; update m set v = 'new' where i < 4; commit");
         let path = |relation: &str| world.sql(&format!("select pg_relation_filepath('{relation}')"));
         let toast = world.sql("select reltoastrelid::regclass from pg_class where relname = 'large'");
         let (table, index) = (path("t"), path("t_pkey"));
@@ -71,6 +74,8 @@ impl Truth<'_> {
         let running = self.world.carry_out(at, plan, what);
         assert_eq!(self.world.sql(ALL), self.rows, "{what}");
         assert_eq!(self.world.sql(LARGE), self.large, "{what}");
+        let updated = self.world.sql("select count(*), count(*) filter (where v = 'new') from m");
+        assert_eq!(updated, "10|3", "{what}");
         assert_eq!(
             self.world.sql("set enable_seqscan = off; select v from t where i = 7").len(),
             300,
@@ -136,6 +141,8 @@ fn live_damaged_data_are_repaired() {
         a_block_is_given_up(&truth);
         relation_maps_are_put_back(&truth);
         missing_files(&truth);
+        pg_xact_is_made_again(&truth);
+        pg_multixact_is_made_again(&truth);
     }
 }
 
@@ -268,5 +275,51 @@ fn missing_files(truth: &Truth) {
         let plan = truth.world.plan(&at, arguments);
         assert_eq!(plan["findings"][0]["code"], "DIR-040", "{plan:#}");
         truth.repaired(&at, &plan, kinds, what);
+    }
+}
+
+fn pg_xact_is_made_again(truth: &Truth) {
+    let world = &truth.world;
+    let nothing = ["--pgdata", "primary"];
+    let archive = ["--pgdata", "primary", "--archive", "archive"];
+    // Hint bits say it all, or the WAL.
+    for (what, arguments) in [("pg_xact and hint bits", &nothing[..]), ("pg_xact and WAL", &archive[..])] {
+        let at = world.copy("xact");
+        fs::remove_file(at.join("primary/pg_xact/0000")).unwrap();
+        let plan = world.plan(&at, arguments);
+        truth.repaired(&at, &plan, &["repair"], what);
+    }
+    // Rows that nobody has read, of transactions whose WAL is gone.
+    let at = world.copy("xact");
+    append(&at.join("primary/postgresql.conf"), &format!("unix_socket_directories = '{}'\n", at.display()));
+    world.server.start(&at, "primary");
+    let sql = |sql: &str| world.server.sql(world.client, &at, sql);
+    sql("create table unread (i int)");
+    for _ in 0..3 {
+        sql("insert into unread select generate_series(1, 7)");
+    }
+    sql("vacuum full pg_class, pg_attribute, pg_type, pg_depend");
+    for _ in 0..4 {
+        sql("select pg_switch_wal()");
+        sql("checkpoint");
+    }
+    // Everything else is read, and so has hint bits.
+    sql("vacuum freeze pg_catalog.pg_class");
+    world.server.stop(&at, "primary", "fast");
+    shell(&at, "rm -rf archive");
+    fs::remove_file(at.join("primary/pg_xact/0000")).unwrap();
+    let plan = world.plan(&at, &nothing);
+    println!("{:#}", plan["options"][0]);
+    shell(&world.root, "rm -rf xact");
+}
+
+fn pg_multixact_is_made_again(truth: &Truth) {
+    let world = &truth.world;
+    let archive = ["--pgdata", "primary", "--archive", "archive"];
+    for directory in ["offsets", "members"] {
+        let at = world.copy("multi");
+        shell(&at, &format!("rm primary/pg_multixact/{directory}/*"));
+        let plan = world.plan(&at, &archive);
+        truth.repaired(&at, &plan, &["repair"], directory);
     }
 }

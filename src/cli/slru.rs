@@ -1,6 +1,7 @@
 //! `pgforensic slru`: commit status, multixacts and their like: is everything there, and what does it say?
 
 mod lookup;
+mod rebuild;
 mod relations;
 mod tables;
 
@@ -30,7 +31,8 @@ const MAX_LOOKUPS: u64 = 1_000_000;
   pgforensic slru data --xid 700..799 --format json
   pgforensic slru data --multi 12                             who locked or updated the row?
   pgforensic slru data --histogram                            statuses, file by file
-  pgforensic slru data --relations                            which row versions hang on which file?")]
+  pgforensic slru data --relations                            which row versions hang on which file?
+  pgforensic slru data --rebuild pg_xact/0000 --wal /archive --backup /backup --write-to /tmp/0000")]
 pub(super) struct Arguments {
     /// A data directory
     #[arg(value_name = "PGDATA", env = "PGDATA")]
@@ -53,6 +55,8 @@ pub(super) struct Arguments {
     /// Show progress, also where standard error is no terminal
     #[arg(short = 'P', long)]
     progress: bool,
+    #[command(flatten)]
+    rebuild: rebuild::Options,
     #[command(flatten)]
     common: Common,
 }
@@ -102,7 +106,10 @@ impl Arguments {
             sections.push(section);
             verdicts.push(verdict);
         }
-        if !looks_up || self.histogram {
+        if let Some((section, verdict)) = self.rebuild.run(&cluster, &mut coverage)? {
+            sections.push(section);
+            verdicts.push(verdict);
+        } else if !looks_up || self.histogram {
             let scans = cluster.check(&mut findings, &mut coverage);
             if !looks_up {
                 verdicts.push(coverage_verdict(&cluster, &findings));

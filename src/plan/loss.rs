@@ -40,6 +40,8 @@ pub enum Unit {
     Rows,
     /// Single large values of rows that stay.
     Values,
+    /// Row versions that were deleted or updated and are seen again: not lost, but wrong.
+    SeenAgain,
 }
 
 impl Unit {
@@ -50,6 +52,8 @@ impl Unit {
             (Unit::Rows, _) => "rows",
             (Unit::Values, 1) => "value",
             (Unit::Values, _) => "values",
+            (Unit::SeenAgain, 1) => "deleted or updated row that is seen again",
+            (Unit::SeenAgain, _) => "deleted or updated rows that are seen again",
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod reset;
 pub mod restore_command;
 pub mod slru;
 pub mod slru_lookup;
+pub mod slru_rebuild;
 pub mod timeline;
 pub mod timeline_tree;
 pub mod unhinted;

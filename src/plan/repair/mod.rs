@@ -9,6 +9,7 @@
 //! free space or visibility map  delete the fork, VACUUM
 //! block of a table              image in the WAL, or copy, that no later record changes;  else it is given up
 //! relation map                  update in the WAL, a backup's, another database's, as initdb makes it
+//! pg_xact, pg_multixact         made again of backup, WAL, hint bits;  else rows that hang on the rest are given up
 //! ```
 
 mod heap;
@@ -16,6 +17,7 @@ mod index;
 mod maps;
 mod relation_map;
 mod salvage;
+mod slru;
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +31,7 @@ use crate::format::reader::Abi;
 use crate::pg::Major;
 use crate::scan::cluster::{Geometry, Target};
 use crate::scan::page_rules::Rules;
-use crate::scan::recovery::{Outcome, Prediction, predict};
+use crate::scan::recovery::{Outcome, Prediction, StopReason, predict};
 use crate::scan::wal_units::WalFiles;
 
 /// What puts one damaged thing right.
@@ -41,7 +43,7 @@ struct Remedy {
     stopped: Vec<Step>,
     /// While it runs.
     running: Vec<Step>,
-    /// The server is started for it, which is a recovery where one is needed.
+    /// The start comes to something else than was foretold: recovery has run before, or the damage would end it.
     recovers: bool,
     /// What is given up.
     loss: Vec<DataLoss>,
@@ -96,10 +98,11 @@ impl Site<'_> {
 type Repair = fn(&Thing, &Site) -> Vec<Remedy>;
 
 /// Those that lose nothing.
-const LOSSLESS: &[Repair] = &[index::remedies, maps::remedies, heap::remedies, relation_map::remedies];
+const LOSSLESS: &[Repair] =
+    &[index::remedies, maps::remedies, heap::remedies, relation_map::remedies, slru::lossless];
 
 /// Those that give something up.
-const LOSSY: &[Repair] = &[salvage::remedies];
+const LOSSY: &[Repair] = &[salvage::remedies, slru::lossy];
 
 /// Every combination that repairs all of it.
 pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
@@ -111,7 +114,10 @@ pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
         return Vec::new();
     }
     let prediction = predict(start);
-    if prediction.outcome != Outcome::Started {
+    // A start that looks for a lost file of pg_xact ends there, and does not once the file is back.
+    let lacks_slru = prediction.stop_reason == Some(StopReason::MissingFile)
+        && damage.things.iter().any(|thing| matches!(thing.what, What::Slru { .. }));
+    if prediction.outcome != Outcome::Started && !lacks_slru {
         return Vec::new();
     }
     let rules = Rules::new(Some(cluster), &Target::Cluster(root.to_owned()));

@@ -1,0 +1,127 @@
+//! Lost files of pg_xact and pg_multixact are made again of what is left of them, of backups, of the WAL and of hint bits.
+//! Nothing is lost where no row hangs on what is not known then.
+
+use super::super::Step;
+use super::super::damage::{Thing, What};
+use super::super::loss::{DataLoss, Unit};
+use super::super::restore::beside;
+use super::super::shell::path as quoted_path;
+use super::super::ways::Kind;
+use super::{Remedy, Site};
+use crate::check::slru_cluster::SlruCluster;
+use crate::format::slru::Slru;
+use crate::scan::page_rules::Cluster;
+use crate::scan::slru::NeededPages;
+use crate::scan::slru_rebuild::{RebuildInput, Rebuilt, rebuild};
+
+/// Each is a walk through all tables and all WAL.
+const MOST_FILES: usize = 8;
+
+pub(super) fn lossless(thing: &Thing, site: &Site) -> Vec<Remedy> {
+    remedies(thing, site).into_iter().filter(|remedy| remedy.loss.is_empty()).collect()
+}
+
+pub(super) fn lossy(thing: &Thing, site: &Site) -> Vec<Remedy> {
+    remedies(thing, site).into_iter().filter(|remedy| !remedy.loss.is_empty()).collect()
+}
+
+fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
+    let What::Slru { slru, path } = &thing.what else { return Vec::new() };
+    let Some(root) = site.ground.root() else { return Vec::new() };
+    let cluster = SlruCluster::new(Cluster::scan(root));
+    let Some(files) = lost_files(&cluster, *slru, path).filter(|files| files.len() <= MOST_FILES) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for segment in files {
+        let (Some(control), Some(range)) = (cluster.control(), cluster.range(*slru)) else {
+            return Vec::new();
+        };
+        let input = RebuildInput {
+            cluster: &cluster.cluster,
+            control,
+            lookup: &cluster.lookup,
+            slru: *slru,
+            segment,
+            range,
+            wal: site.wal,
+            copies: &site.ground.backups,
+            threads: site.ground.threads,
+        };
+        let Some(rebuilt) = rebuild(&input) else { return Vec::new() };
+        all.push((cluster.lookup.layout(*slru).path(segment), rebuilt));
+    }
+    let is_enough = all.iter().all(|(_, rebuilt)| rebuilt.is_enough());
+    let kind = if is_enough { Kind::Repair } else { Kind::Salvage };
+    let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
+    let mut remedy = Remedy::new(kind, format!("make {} again from {}", names.join(", "), sources(&all)));
+    remedy.recovers = true;
+    for (path, rebuilt) in &all {
+        remedy.stopped.push(step(path, rebuilt, site));
+        remedy.loss.extend(loss(path, rebuilt));
+    }
+    vec![remedy]
+}
+
+/// The one that is named, and those of the array that are missing.
+fn lost_files(cluster: &SlruCluster, slru: Slru, path: &str) -> Option<Vec<u64>> {
+    let layout = cluster.lookup.layout(slru);
+    let named = layout.parse_name(path.rsplit('/').next()?)?;
+    let pages = NeededPages::of(&layout, &cluster.range(slru)?)?;
+    let mut files = vec![named];
+    for span in pages.spans() {
+        let (first, last) = (layout.segment_of(span.start).0, layout.segment_of(span.end.saturating_sub(1)).0);
+        let missing = (first..=last).filter(|segment| {
+            let path = cluster.cluster.directory.join(&layout.path(*segment));
+            *segment != named && matches!(path.try_exists(), Ok(false))
+        });
+        files.extend(missing.take(MOST_FILES));
+    }
+    Some(files)
+}
+
+/// From where the entries are.
+fn sources(all: &[(String, Rebuilt)]) -> String {
+    let sum = |part: fn(&Rebuilt) -> u64| all.iter().map(|(_, rebuilt)| part(rebuilt)).sum::<u64>();
+    let parts = [
+        (sum(|rebuilt| rebuilt.from_file), "what is left of it"),
+        (sum(|rebuilt| rebuilt.from_copies), "the backup"),
+        (sum(|rebuilt| rebuilt.from_wal), "the WAL"),
+        (sum(|rebuilt| rebuilt.from_rows), "hint bits"),
+    ];
+    let named: Vec<&str> = parts.iter().filter(|(count, _)| *count > 0).map(|(_, name)| *name).collect();
+    if named.is_empty() { "zeros, on which no row hangs".to_owned() } else { named.join(", ") }
+}
+
+fn step(path: &str, rebuilt: &Rebuilt, site: &Site) -> Step {
+    let made = beside(&site.root, &format!(".{}", path.replace('/', ".")));
+    let (made, file) = (quoted_path(&made), quoted_path(&site.file(path)));
+    let wal: String =
+        site.ground.archives.iter().map(|path| format!(" --wal {}", quoted_path(path))).collect();
+    let backup: String =
+        site.ground.backups.iter().map(|path| format!(" --backup {}", quoted_path(path))).collect();
+    let root = quoted_path(&site.root);
+    Step::new(
+        format!("Make {path} again: {} entries are known", known(rebuilt)),
+        format!(
+            "pgforensic slru {root} --rebuild {path}{wal}{backup} --write-to {made} || test -s {made}\ncp {made} {file}\nchmod 600 {file}"
+        ),
+        "one file; what was left of it is in the cold copy",
+        if rebuilt.is_enough() { format!("{path} was made again") } else { format!("{path} was written to") },
+        "more row versions are counted there than here",
+    )
+}
+
+fn known(rebuilt: &Rebuilt) -> u64 {
+    rebuilt.from_file + rebuilt.from_copies + rebuilt.from_wal + rebuilt.from_rows
+}
+
+fn loss(path: &str, rebuilt: &Rebuilt) -> Vec<DataLoss> {
+    let of = format!("transactions in {path} of which nobody knows whether they committed");
+    let part = |unit, count: u64| {
+        // Damaged pages have rows that could not be asked.
+        let count = (rebuilt.bad_pages == 0 && rebuilt.unreadable.is_empty()).then_some(count);
+        (count != Some(0)).then(|| DataLoss { unit, count, of: of.clone() })
+    };
+    [part(Unit::Rows, rebuilt.not_seen), part(Unit::SeenAgain, rebuilt.seen_again)].into_iter().flatten().collect()
+}
