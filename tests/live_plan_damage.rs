@@ -31,6 +31,7 @@ struct Truth<'a> {
     index: String,
     toast: String,
     toast_index: String,
+    pg_attribute: String,
 }
 
 impl Truth<'_> {
@@ -60,9 +61,11 @@ impl Truth<'_> {
         let toast = world.sql("select reltoastrelid::regclass from pg_class where relname = 'large'");
         let (table, index) = (path("t"), path("t_pkey"));
         let (toast, toast_index) = (path(&toast), path(&format!("{toast}_index")));
+        world.sql("select count(*) from m");
+        let pg_attribute = path("pg_attribute");
         let (rows, large) = (world.sql(ALL), world.sql(LARGE));
         server.stop(root, "primary", "fast");
-        Truth { world, rows, large, table, index, toast, toast_index }
+        Truth { world, rows, large, table, index, toast, toast_index, pg_attribute }
     }
 
     /// The plan says nothing is lost, it is carried out, and nothing is.
@@ -141,6 +144,7 @@ fn live_damaged_data_are_repaired() {
         a_block_is_given_up(&truth);
         relation_maps_are_put_back(&truth);
         missing_files(&truth);
+        large_values_are_given_up(&truth);
         pg_xact_is_made_again(&truth);
         pg_multixact_is_made_again(&truth);
     }
@@ -197,9 +201,13 @@ fn indexes_are_built_again(truth: &Truth) {
 }
 
 fn a_block_is_restored_with_the_backup(truth: &Truth) {
-    for (what, file) in [("table", truth.table.clone()), ("TOAST table", truth.toast.clone())] {
+    for (what, file, block) in [
+        ("table", truth.table.clone(), 2),
+        ("TOAST table", truth.toast.clone(), 2),
+        ("system catalog", truth.pg_attribute.clone(), 3),
+    ] {
         let at = truth.world.copy("restored");
-        damage(&primary(&at, &file), 2);
+        damage(&primary(&at, &file), block);
         let arguments = ["--pgdata", "primary", "--pages", "--backup", "backup", "--archive", "archive"];
         let plan = truth.world.plan(&at, &arguments);
         truth.repaired(&at, &plan, &["restore"], what);
@@ -298,19 +306,22 @@ fn pg_xact_is_made_again(truth: &Truth) {
     for _ in 0..3 {
         sql("insert into unread select generate_series(1, 7)");
     }
-    sql("vacuum full pg_class, pg_attribute, pg_type, pg_depend");
+    // Everything else has hint bits.
+    sql("vacuum freeze pg_class, pg_attribute, pg_type, pg_depend");
     for _ in 0..4 {
         sql("select pg_switch_wal()");
         sql("checkpoint");
     }
-    // Everything else is read, and so has hint bits.
-    sql("vacuum freeze pg_catalog.pg_class");
     world.server.stop(&at, "primary", "fast");
     shell(&at, "rm -rf archive");
     fs::remove_file(at.join("primary/pg_xact/0000")).unwrap();
     let plan = world.plan(&at, &nothing);
-    println!("{:#}", plan["options"][0]);
-    shell(&world.root, "rm -rf xact");
+    assert_eq!((kind(&plan), &plan["options"][0]["lost_rows"]), ("salvage", &Value::from(21)), "{plan:#}");
+    assert!(plan["options"][0]["lost_data"].as_str().unwrap().contains("table public.unread"), "{plan:#}");
+    let running = world.carry_out(&at, &plan, "pg_xact without WAL");
+    assert_eq!(world.server.sql(world.client, &running, "select count(*) from unread").trim(), "0");
+    assert_eq!(world.server.sql(world.client, &running, ALL).trim(), truth.rows);
+    truth.clean(&at, &running, "pg_xact without WAL");
 }
 
 fn pg_multixact_is_made_again(truth: &Truth) {
@@ -322,4 +333,23 @@ fn pg_multixact_is_made_again(truth: &Truth) {
         let plan = world.plan(&at, &archive);
         truth.repaired(&at, &plan, &["repair"], directory);
     }
+}
+
+/// The rows stay.
+fn large_values_are_given_up(truth: &Truth) {
+    let at = truth.world.copy("values");
+    damage(&primary(&at, &truth.toast), 2);
+    shell(&at, "rm -rf archive");
+    let plan = truth.world.plan(&at, &["--pgdata", "primary", "--pages"]);
+    assert_eq!(kind(&plan), "salvage", "{plan:#}");
+    let running = truth.world.carry_out(&at, &plan, "large values");
+    let left = truth.world.server.sql(
+        truth.world.client,
+        &running,
+        "select count(*) - count(v), count(*) from large",
+    );
+    let lost = plan["options"][0]["lost_values"].as_u64().unwrap();
+    assert!(lost > 0, "{plan:#}");
+    assert_eq!(left.trim(), format!("{lost}|40"), "{plan:#}");
+    truth.clean(&at, &running, "large values");
 }

@@ -2,6 +2,7 @@
 
 mod tables;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use crate::pg::{BlockNumber, Lsn};
 use crate::plan::damage::Answer;
 use crate::report::{Report, Status};
 use crate::scan::block_copy::{BlockCopy, Differences, PageState};
-use crate::scan::block_rows::{PageRows, RowReader};
+use crate::scan::block_rows::{PageRows, Row, RowReader};
 use crate::scan::block_wal::{BlockAddress, block_wal};
 use crate::scan::catalog::{Catalogs, Database};
 use crate::scan::cluster::{ClusterWalk, Target};
@@ -175,6 +176,7 @@ impl Options {
             source,
             copies: self.backup.clone(),
             rows: facts.visible_rows(),
+            toast_values: facts.rows.map(toast_values).unwrap_or_default(),
         })
     }
 
@@ -423,6 +425,13 @@ impl Subject {
         let (other, own) = other.zip(self.page.as_deref())?;
         (other.len() == own.len()).then(|| Differences::between(other, own, self.rules.abi))
     }
+}
+
+/// The values of which a page of a TOAST table has parts.
+fn toast_values(rows: &PageRows) -> BTreeSet<String> {
+    let chunk_id =
+        |row: &Row| row.values.first().filter(|(name, _)| name == "chunk_id").map(|(_, value)| value.clone());
+    rows.visible().filter_map(chunk_id).collect()
 }
 
 /// A whole page; `None` if the file ends before.

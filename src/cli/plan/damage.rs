@@ -62,6 +62,15 @@ impl Arguments {
         let namer = Namer::new(&examination.slru, &examination.metadata.rules);
         let mut damage = Damage::gather(&findings, root, recovers, Some(&namer));
         self.ask_for_blocks(&mut damage, &mut coverage)?;
+        for thing in &damage.things {
+            if let What::Fork(fork) = &thing.what
+                && fork.owner.is_none()
+            {
+                let why =
+                    "whose file it is cannot be read from the catalogs: repair these first, then plan again";
+                coverage.fail(&root.join(fork.file()), why);
+            }
+        }
         // Recovery writes these again.
         damage.things.retain(|thing| !matches!(&thing.what, What::Fork(fork) if is_replayed(fork)));
         for kind in findings.kinds().filter(|kind| kind.severity > Severity::Note) {

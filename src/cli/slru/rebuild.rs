@@ -76,7 +76,8 @@ impl Options {
             coverage.fail(path, why.clone());
         }
         if rebuilt.bad_pages > 0 {
-            coverage.fail(root, format!("{} damaged pages of tables say nothing: scan-pages", rebuilt.bad_pages));
+            coverage
+                .fail(root, format!("{} damaged pages of tables say nothing: scan-pages", rebuilt.bad_pages));
         }
         let written = std::fs::File::create_new(target).and_then(|mut file| file.write_all(&rebuilt.bytes));
         written.map_err(|error| {
@@ -108,10 +109,13 @@ impl Options {
 fn verdict(name: &str, target: &Path, rebuilt: &Rebuilt) -> String {
     let shown = target.display();
     match rebuilt.is_enough() {
-        true => format!("{name} was made again and written to {shown}: no row hangs on anything that is not known"),
+        true => format!(
+            "{name} was made again and written to {shown}: no row hangs on anything that is not known"
+        ),
         false => format!(
             "{name} was written to {shown} as far as it is known: {} row versions will not be seen, {} deleted or updated ones will be seen again",
-            rebuilt.not_seen, rebuilt.seen_again
+            rebuilt.unsure().not_seen,
+            rebuilt.unsure().seen_again
         ),
     }
 }
@@ -126,8 +130,8 @@ fn section(rebuilt: &Rebuilt) -> Section {
         fact("from_wal", "Entries of the WAL:", rebuilt.from_wal),
         fact("from_rows", "Entries by hint bits of rows:", rebuilt.from_rows),
         fact("unknown", "Entries that are not known:", rebuilt.unknown),
-        fact("not_seen", "Row versions not seen for that:", rebuilt.not_seen),
-        fact("seen_again", "Row versions seen again for that:", rebuilt.seen_again),
+        fact("not_seen", "Row versions not seen for that:", rebuilt.unsure().not_seen),
+        fact("seen_again", "Row versions seen again for that:", rebuilt.unsure().seen_again),
     ];
     Section::Facts { key: "rebuilt", heading: "What it is made of", facts }
 }

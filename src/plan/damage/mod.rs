@@ -88,6 +88,8 @@ pub struct Answer {
     pub copies: Vec<PathBuf>,
     /// Rows in it that a new transaction sees; none: that cannot be told.
     pub rows: Option<u64>,
+    /// Of a TOAST table: the values that these rows are parts of.
+    pub toast_values: BTreeSet<String>,
 }
 
 impl DamagedFork {

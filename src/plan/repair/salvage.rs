@@ -1,10 +1,11 @@
 //! The last resort for damaged blocks: on a copy they are read as empty, everything is dumped, and the dump makes a new
 //! cluster, in which every constraint is tested again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::super::Step;
-use super::super::damage::{DamagedFork, Thing, What};
+use super::super::damage::{DamagedFork, Owner, Thing, What};
 use super::super::loss::{DataLoss, Loss, Unit};
 use super::super::restore::{beside, safe_steps};
 use super::super::shell::{path as quoted_path, quoted};
@@ -23,16 +24,51 @@ pub(super) fn copy_of(root: &Path) -> PathBuf {
 pub(super) fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
     let What::Fork(fork) = &thing.what else { return Vec::new() };
     let Some(owner) = owner_of(thing) else { return Vec::new() };
-    let of_rows = matches!(owner.kind, b'r' | b'm') && !owner.is_catalog();
-    if !of_rows || fork.path.name.fork != ForkNumber::Main || fork.contradicts || fork.is_missing {
+    let has_rows = matches!(owner.kind, b'r' | b'm' | b't') && !owner.is_catalog();
+    if !has_rows || fork.path.name.fork != ForkNumber::Main || fork.contradicts || fork.is_missing {
         return Vec::new();
     }
     let mut remedy = Remedy::new(Kind::Salvage, format!("give up {}", blocks_of(fork)));
     let counts = fork.blocks.iter().map(|block| fork.answers.get(block)?.rows);
     let count: Option<u64> = counts.sum();
+    if let (b't', Some(table)) = (owner.kind, &owner.table) {
+        let values: BTreeSet<&String> =
+            fork.answers.values().flat_map(|answer| &answer.toast_values).collect();
+        let count = count.map(|_| values.len() as u64);
+        remedy.loss.push(DataLoss { unit: Unit::Values, count, of: blocks_of(fork) });
+        remedy.running.push(give_up_values(table, site));
+        return vec![remedy];
+    }
     remedy.loss.push(DataLoss { unit: Unit::Rows, count, of: blocks_of(fork) });
     remedy.stopped.push(save_rows(fork, site));
     vec![remedy]
+}
+
+/// Sets those values to NULL that cannot be read, since no dump goes past them.
+fn give_up_values(table: &Owner, site: &Site) -> Step {
+    let name = table.sql();
+    let literal = name.replace('\'', "''");
+    // In a text for format().
+    let formatted = literal.replace('%', "%%");
+    let sql = format!(
+        "SET session_replication_role = replica; \
+         DO $do$ DECLARE r record; c name; BEGIN \
+         FOR c IN SELECT attname FROM pg_attribute WHERE attrelid = '{literal}'::regclass AND attnum > 0 AND attlen = -1 \
+         AND NOT attisdropped LOOP \
+         FOR r IN SELECT ctid FROM {name} LOOP \
+         BEGIN EXECUTE format('SELECT md5(%I::text) FROM {formatted} WHERE ctid = $1', c) USING r.ctid; \
+         EXCEPTION WHEN OTHERS THEN \
+         RAISE NOTICE '%: % cannot be read: %', r.ctid, c, SQLERRM; \
+         EXECUTE format('UPDATE {formatted} SET %I = NULL WHERE ctid = $1', c) USING r.ctid; \
+         END; END LOOP; END LOOP; END $do$"
+    );
+    Step::new(
+        format!("Set the values of {name} to NULL that cannot be read: each is named"),
+        site.sql(&table.database, &sql),
+        "rows of the copy lose one large value each; triggers do not fire",
+        "DO",
+        "the column is NOT NULL: ALTER TABLE … ALTER … DROP NOT NULL on the copy, then this step again",
+    )
 }
 
 /// What can still be read of the blocks, for a person to look at.

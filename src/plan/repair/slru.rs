@@ -1,8 +1,10 @@
 //! Lost files of pg_xact and pg_multixact are made again of what is left of them, of backups, of the WAL and of hint bits.
 //! Nothing is lost where no row hangs on what is not known then.
 
+use std::path::{Path, PathBuf};
+
 use super::super::Step;
-use super::super::damage::{Thing, What};
+use super::super::damage::{Namer, Owner, Thing, What};
 use super::super::loss::{DataLoss, Unit};
 use super::super::restore::beside;
 use super::super::shell::path as quoted_path;
@@ -10,7 +12,9 @@ use super::super::ways::Kind;
 use super::{Remedy, Site};
 use crate::check::slru_cluster::SlruCluster;
 use crate::format::slru::Slru;
-use crate::scan::page_rules::Cluster;
+use crate::pg::relation::RelPath;
+use crate::scan::cluster::Target;
+use crate::scan::page_rules::{Cluster, Rules};
 use crate::scan::slru::NeededPages;
 use crate::scan::slru_rebuild::{RebuildInput, Rebuilt, rebuild};
 
@@ -51,6 +55,13 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
         let Some(rebuilt) = rebuild(&input) else { return Vec::new() };
         all.push((cluster.lookup.layout(*slru).path(segment), rebuilt));
     }
+    let rules = Rules::new(site.ground.cluster.as_ref(), &Target::Cluster(root.to_owned()));
+    let namer = Namer::new(&cluster, &rules);
+    // Without rows of its catalogs nobody knows what a database is.
+    let is_catalog = |relation: &PathBuf| owner(relation, &namer).is_none_or(|owner| owner.is_catalog());
+    if all.iter().flat_map(|(_, rebuilt)| rebuilt.relations.keys()).any(is_catalog) {
+        return Vec::new();
+    }
     let is_enough = all.iter().all(|(_, rebuilt)| rebuilt.is_enough());
     let kind = if is_enough { Kind::Repair } else { Kind::Salvage };
     let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
@@ -58,7 +69,7 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
     remedy.recovers = true;
     for (path, rebuilt) in &all {
         remedy.stopped.push(step(path, rebuilt, site));
-        remedy.loss.extend(loss(path, rebuilt));
+        remedy.loss.extend(loss(path, rebuilt, &namer));
     }
     vec![remedy]
 }
@@ -70,7 +81,8 @@ fn lost_files(cluster: &SlruCluster, slru: Slru, path: &str) -> Option<Vec<u64>>
     let pages = NeededPages::of(&layout, &cluster.range(slru)?)?;
     let mut files = vec![named];
     for span in pages.spans() {
-        let (first, last) = (layout.segment_of(span.start).0, layout.segment_of(span.end.saturating_sub(1)).0);
+        let (first, last) =
+            (layout.segment_of(span.start).0, layout.segment_of(span.end.saturating_sub(1)).0);
         let missing = (first..=last).filter(|segment| {
             let path = cluster.cluster.directory.join(&layout.path(*segment));
             *segment != named && matches!(path.try_exists(), Ok(false))
@@ -116,12 +128,31 @@ fn known(rebuilt: &Rebuilt) -> u64 {
     rebuilt.from_file + rebuilt.from_copies + rebuilt.from_wal + rebuilt.from_rows
 }
 
-fn loss(path: &str, rebuilt: &Rebuilt) -> Vec<DataLoss> {
-    let of = format!("transactions in {path} of which nobody knows whether they committed");
-    let part = |unit, count: u64| {
-        // Damaged pages have rows that could not be asked.
-        let count = (rebuilt.bad_pages == 0 && rebuilt.unreadable.is_empty()).then_some(count);
-        (count != Some(0)).then(|| DataLoss { unit, count, of: of.clone() })
-    };
-    [part(Unit::Rows, rebuilt.not_seen), part(Unit::SeenAgain, rebuilt.seen_again)].into_iter().flatten().collect()
+/// By relation.
+fn loss(path: &str, rebuilt: &Rebuilt, namer: &Namer) -> Vec<DataLoss> {
+    let mut all = Vec::new();
+    for (relation, unsure) in &rebuilt.relations {
+        let of = format!("{}, by transactions that only {path} knew", title(relation, namer));
+        for (unit, count) in [(Unit::Rows, unsure.not_seen), (Unit::SeenAgain, unsure.seen_again)] {
+            if count > 0 {
+                all.push(DataLoss { unit, count: Some(count), of: of.clone() });
+            }
+        }
+    }
+    if rebuilt.bad_pages > 0 || !rebuilt.unreadable.is_empty() {
+        let of = format!("pages that cannot be read, by transactions that only {path} knew");
+        all.push(DataLoss { unit: Unit::Rows, count: None, of });
+    }
+    all
+}
+
+fn owner(relation: &Path, namer: &Namer) -> Option<Owner> {
+    namer.owner(&RelPath::parse(relation.to_str()?)?)
+}
+
+fn title(relation: &Path, namer: &Namer) -> String {
+    match owner(relation, namer) {
+        Some(owner) => owner.to_string(),
+        None => relation.display().to_string(),
+    }
 }

@@ -15,6 +15,7 @@ mod multixact;
 mod rows;
 mod xact;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::cluster::{ClusterWalk, Target};
@@ -66,20 +67,35 @@ pub struct Rebuilt {
     pub from_rows: u64,
     /// Entries about which nothing is known.
     pub unknown: u64,
-    /// Row versions whose inserting transaction is one of these: they will not be seen.
-    pub not_seen: u64,
-    /// Row versions whose deleting or updating transaction is one of these: they will be seen again.
-    pub seen_again: u64,
+    /// What hangs on these, by the first segment of the relation.
+    pub relations: BTreeMap<PathBuf, Unsure>,
     /// Pages of tables that could not be read.
     pub bad_pages: u64,
     /// What could not be read.
     pub unreadable: Vec<(PathBuf, String)>,
 }
 
+/// Row versions of one relation that will not be as they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsure {
+    /// Nobody knows whether the transaction that inserted them committed: they will not be seen.
+    pub not_seen: u64,
+    /// Nobody knows whether the transaction that deleted or updated them committed: they will be seen again.
+    pub seen_again: u64,
+}
+
 impl Rebuilt {
+    /// All relations together.
+    pub fn unsure(&self) -> Unsure {
+        self.relations.values().fold(Unsure::default(), |sum, one| Unsure {
+            not_seen: sum.not_seen + one.not_seen,
+            seen_again: sum.seen_again + one.seen_again,
+        })
+    }
+
     /// Does nothing that is stored hang on what is not known?
     pub fn is_enough(&self) -> bool {
-        self.not_seen == 0 && self.seen_again == 0 && self.bad_pages == 0 && self.unreadable.is_empty()
+        self.unsure() == Unsure::default() && self.bad_pages == 0 && self.unreadable.is_empty()
     }
 }
 
@@ -160,15 +176,22 @@ impl RebuildInput<'_> {
             pause: None,
         };
         let observer = rows::Observed::new(self, rules.abi);
-        scan_pages(ClusterWalk::new(&target, rules.selection(None)), options, &observer, &mut |item| match item {
-            Item::Listing(listing) => {
-                rebuilt.unreadable.extend(listing.errors.iter().map(|error| (error.path.clone(), error.to_string())));
-            }
-            Item::File(file) => {
-                let lost = file.bad_runs.count + file.unreadable_blocks;
-                let is_main = file.file.name.is_some_and(|name| name.fork == crate::pg::relation::ForkNumber::Main);
-                rebuilt.bad_pages += if is_main { lost } else { 0 };
-                rebuilt.unreadable.extend(file.error.iter().map(|error| (error.path.clone(), error.to_string())));
+        scan_pages(ClusterWalk::new(&target, rules.selection(None)), options, &observer, &mut |item| {
+            match item {
+                Item::Listing(listing) => {
+                    rebuilt
+                        .unreadable
+                        .extend(listing.errors.iter().map(|error| (error.path.clone(), error.to_string())));
+                }
+                Item::File(file) => {
+                    let lost = file.bad_runs.count + file.unreadable_blocks;
+                    let is_main =
+                        file.file.name.is_some_and(|name| name.fork == crate::pg::relation::ForkNumber::Main);
+                    rebuilt.bad_pages += if is_main { lost } else { 0 };
+                    rebuilt
+                        .unreadable
+                        .extend(file.error.iter().map(|error| (error.path.clone(), error.to_string())));
+                }
             }
         });
         observer.into_rows()

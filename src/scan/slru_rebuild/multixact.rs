@@ -1,9 +1,9 @@
 //! pg_multixact: where the members of a multixact begin, and the members. A record in the WAL has all of a multixact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::rows::Rows;
-use super::{Rebuilt, RebuildInput};
+use super::{RebuildInput, Rebuilt};
 use crate::format::slru::Slru;
 use crate::format::wal::record::Record;
 use crate::format::wal::rmgr::id::RM_MULTIXACT_ID;
@@ -90,13 +90,16 @@ pub(super) fn rebuild(input: &RebuildInput, rows: &Rows, rebuilt: &mut Rebuilt) 
     }
     // Who updated a row is asked for, who locked it is not once the locker is gone.
     let by_number: HashMap<u32, &Created> = created.iter().map(|one| (one.multi, one)).collect();
-    for (multi, count) in &rows.multixacts {
-        let is_known = by_number.contains_key(multi) || file.knows(*multi) == Some(true);
-        if !is_known {
-            rebuilt.unknown += 1;
-            rebuilt.seen_again += count;
+    let mut unknown = BTreeSet::new();
+    for (relation, multixacts) in &rows.multixacts {
+        for (multi, count) in multixacts {
+            if !by_number.contains_key(multi) && !file.knows(*multi) {
+                unknown.insert(*multi);
+                rebuilt.relations.entry(relation.clone()).or_default().seen_again += count;
+            }
         }
     }
+    rebuilt.unknown = unknown.len() as u64;
     rebuilt.bytes = file.bytes;
 }
 
@@ -138,12 +141,16 @@ impl File<'_> {
             match self.input.slru {
                 Slru::MultiXactOffset => {
                     let size = layout.entry_size() as usize;
-                    let entry = from.get(place..place + size).filter(|entry| entry.iter().any(|byte| *byte != 0));
+                    let entry =
+                        from.get(place..place + size).filter(|entry| entry.iter().any(|byte| *byte != 0));
                     count += u64::from(entry.is_some_and(|entry| self.put(Some(place), entry)));
                 }
                 _ => {
                     let Some(flags) = self.flags_place(id) else { continue };
-                    let (Some(xid), Some(flag)) = (from.get(place..place + 4), from.get(flags).copied()) else { continue };
+                    let (Some(xid), Some(flag)) = (from.get(place..place + 4), from.get(flags).copied())
+                    else {
+                        continue;
+                    };
                     if xid.iter().any(|byte| *byte != 0) {
                         count += u64::from(self.put(Some(place), xid));
                         self.put(Some(flags), &[flag]);
@@ -181,23 +188,18 @@ impl File<'_> {
     fn members(&mut self, one: &Created) -> u64 {
         let wraps_at = self.input.layout().wraps_at();
         let mut count = 0;
-        let mut offset = one.offset;
-        for (xid, status) in &one.members {
-            // 0 is no offset where they wrap.
-            if let Some(wrap) = wraps_at {
-                offset = if offset % wrap == 0 { 1 } else { offset % wrap };
-            }
+        for ((xid, status), next) in one.members.iter().zip(one.offset..) {
+            let offset = wraps_at.map_or(next, |wrap| next % wrap);
             let value = self.number((*xid).into(), 4);
             count += u64::from(self.put(self.input.place(offset), &value));
             let flags = self.flags_place(offset);
             self.put(flags, &[*status]);
-            offset += 1;
         }
         count
     }
 
-    /// Can it be looked up with this file in its place? None: it is not in this file.
-    fn knows(&self, multi: u32) -> Option<bool> {
+    /// Can it be looked up with this file in its place?
+    fn knows(&self, multi: u32) -> bool {
         let filled = |place: Option<usize>, size: usize| {
             let entry = place.and_then(|place| self.bytes.get(place..place + size));
             entry.is_some_and(|entry| entry.iter().any(|byte| *byte != 0))
@@ -206,15 +208,13 @@ impl File<'_> {
             Slru::MultiXactOffset => {
                 let size = self.input.layout().entry_size() as usize;
                 match self.input.place(multi.into()) {
-                    Some(place) => Some(filled(Some(place), size)),
-                    None => Some(self.input.lookup.multixact(multi, Some(self.input.control)).is_ok()),
+                    Some(place) => filled(Some(place), size),
+                    None => self.input.lookup.multixact(multi, Some(self.input.control)).is_ok(),
                 }
             }
             _ => match self.input.lookup.member_offset(multi) {
-                Ok(offset) if self.input.place(offset).is_some() => {
-                    Some(filled(self.input.place(offset), 4))
-                }
-                _ => Some(self.input.lookup.multixact(multi, Some(self.input.control)).is_ok()),
+                Ok(offset) if self.input.place(offset).is_some() => filled(self.input.place(offset), 4),
+                _ => self.input.lookup.multixact(multi, Some(self.input.control)).is_ok(),
             },
         }
     }

@@ -1,27 +1,26 @@
 //! What rows say of the transactions in a lost file, and which of them hang on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::RebuildInput;
 use crate::format::page::heap_tuple::{
-    HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI, HEAP_XMIN_COMMITTED,
-    HEAP_XMIN_INVALID,
+    HEAP_XMAX_COMMITTED, HEAP_XMAX_INVALID, HEAP_XMAX_IS_MULTI, HEAP_XMIN_COMMITTED, HEAP_XMIN_INVALID,
 };
 use crate::format::page::items::{LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData, PageKind};
 use crate::format::reader::Abi;
 use crate::format::slru::{Slru, XidStatus};
 use crate::pg::BlockNumber;
+use crate::pg::relation::ForkNumber;
 use crate::scan::cluster::PageFile;
 use crate::scan::pages::Observer;
 use crate::scan::slru_lookup::is_normal;
 
-/// Of one transaction.
+/// Row versions of one relation that hang on one transaction, or multixact.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    /// By a hint bit.
-    pub status: Option<XidStatus>,
+pub(super) struct Hanging {
     /// Row versions that it inserted, and that no hint bit judges.
     pub inserted: u64,
     /// Row versions that it deleted or updated, and that no hint bit judges.
@@ -31,10 +30,12 @@ pub(super) struct Told {
 /// Everything that the tables say.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// By transaction, where it is in the lost file.
-    pub xids: HashMap<u32, Told>,
-    /// Multixacts that updated rows, and how many rows.
-    pub multixacts: HashMap<u32, u64>,
+    /// What hint bits say of transactions of the lost file.
+    pub told: HashMap<u32, XidStatus>,
+    /// By relation (its first segment) and transaction of the lost file.
+    pub hanging: BTreeMap<PathBuf, HashMap<u32, Hanging>>,
+    /// By relation and multixact that updated rows: how many rows.
+    pub multixacts: BTreeMap<PathBuf, HashMap<u32, u64>>,
 }
 
 /// Looks at sound pages.
@@ -53,7 +54,7 @@ impl<'a> Observed<'a> {
         self.rows.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn page(&self, page: &[u8], rows: &mut Rows) {
+    fn page(&self, page: &[u8], own: &mut Own) {
         let abi = self.abi;
         let Ok(header) = PageHeaderData::read(page, abi) else { return };
         if header.is_new() || PageKind::of(page, &header, abi) != Some(PageKind::Heap) {
@@ -63,47 +64,60 @@ impl<'a> Observed<'a> {
             if id.lp_flags == LpFlags::Normal
                 && let Some(tuple) = page.get(id.bytes()).and_then(|bytes| HeapTupleHeader::of(bytes, abi))
             {
-                self.tuple(&tuple, rows);
+                self.tuple(&tuple, own);
             }
         }
     }
 
-    fn tuple(&self, tuple: &HeapTupleHeader, rows: &mut Rows) {
-        if !tuple.xmin_is_frozen()
-            && let Some(told) = self.told(tuple.t_xmin, rows) {
+    fn tuple(&self, tuple: &HeapTupleHeader, own: &mut Own) {
+        let xmin = tuple.t_xmin;
+        if !tuple.xmin_is_frozen() && self.is_lost(xmin) {
             match (tuple.has(HEAP_XMIN_COMMITTED), tuple.has(HEAP_XMIN_INVALID)) {
-                (true, _) => told.status = Some(XidStatus::Committed),
-                (false, true) => told.status = Some(XidStatus::Aborted),
-                (false, false) => told.inserted += 1,
+                (true, _) => own.tells(xmin, XidStatus::Committed),
+                (false, true) => own.tells(xmin, XidStatus::Aborted),
+                (false, false) => own.hanging.entry(xmin).or_default().inserted += 1,
             }
         }
         // An invalid xmax can also be one that only locked.
+        let xmax = tuple.t_xmax;
         if tuple.has(HEAP_XMAX_INVALID) || tuple.xmax_only_locks() {
             return;
         }
         if tuple.has(HEAP_XMAX_IS_MULTI) {
-            *rows.multixacts.entry(tuple.t_xmax).or_default() += 1;
-            let updater = self.input.lookup.multixact(tuple.t_xmax, Some(self.input.control));
-            if let Some(xid) = updater.ok().and_then(|found| found.updater())
-                && let Some(told) = self.told(xid, rows)
-            {
-                told.deleted += 1;
+            *own.multixacts.entry(xmax).or_default() += 1;
+            let found = self.input.lookup.multixact(xmax, Some(self.input.control));
+            let updater = found.ok().and_then(|found| found.updater()).filter(|xid| self.is_lost(*xid));
+            if let Some(xid) = updater {
+                own.hanging.entry(xid).or_default().deleted += 1;
             }
-        } else if let Some(told) = self.told(tuple.t_xmax, rows) {
+        } else if self.is_lost(xmax) {
             match tuple.has(HEAP_XMAX_COMMITTED) {
-                true => told.status = Some(XidStatus::Committed),
-                false => told.deleted += 1,
+                true => own.tells(xmax, XidStatus::Committed),
+                false => own.hanging.entry(xmax).or_default().deleted += 1,
             }
         }
     }
 
-    /// What is known of a transaction, if it is one of the lost file.
-    fn told<'r>(&self, xid: u32, rows: &'r mut Rows) -> Option<&'r mut Told> {
-        let is_lost = self.input.slru == Slru::Xact
+    /// Is its status in the lost file?
+    fn is_lost(&self, xid: u32) -> bool {
+        self.input.slru == Slru::Xact
             && is_normal(xid)
             && self.input.range.contains(xid.into())
-            && self.input.place(xid.into()).is_some();
-        is_lost.then(|| rows.xids.entry(xid).or_default())
+            && self.input.place(xid.into()).is_some()
+    }
+}
+
+/// What one read of a file gives.
+#[derive(Default)]
+struct Own {
+    told: HashMap<u32, XidStatus>,
+    hanging: HashMap<u32, Hanging>,
+    multixacts: HashMap<u32, u64>,
+}
+
+impl Own {
+    fn tells(&mut self, xid: u32, status: XidStatus) {
+        self.told.insert(xid, status);
     }
 }
 
@@ -114,18 +128,22 @@ impl Observer for Observed<'_> {
         true
     }
 
-    fn sound_pages(&self, _: &PageFile, pages: &mut dyn Iterator<Item = (BlockNumber, &[u8])>) {
-        let mut own = Rows::default();
+    fn sound_pages(&self, file: &PageFile, pages: &mut dyn Iterator<Item = (BlockNumber, &[u8])>) {
+        let Some(name) = file.name.filter(|name| name.fork == ForkNumber::Main && !name.temporary) else {
+            return;
+        };
+        let mut own = Own::default();
         pages.for_each(|(_, page)| self.page(page, &mut own));
+        let relation = file.path.with_file_name(name.relnumber.to_string());
         let mut all = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        for (xid, told) in own.xids {
-            let sum = all.xids.entry(xid).or_default();
-            sum.status = sum.status.or(told.status);
-            sum.inserted += told.inserted;
-            sum.deleted += told.deleted;
+        all.told.extend(own.told);
+        for (xid, hanging) in own.hanging {
+            let sum = all.hanging.entry(relation.clone()).or_default().entry(xid).or_default();
+            sum.inserted += hanging.inserted;
+            sum.deleted += hanging.deleted;
         }
         for (multi, count) in own.multixacts {
-            *all.multixacts.entry(multi).or_default() += count;
+            *all.multixacts.entry(relation.clone()).or_default().entry(multi).or_default() += count;
         }
     }
 }

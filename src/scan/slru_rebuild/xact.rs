@@ -1,12 +1,12 @@
 //! pg_xact: two bits a transaction, which are never changed once it has ended.
 
 use super::rows::Rows;
-use super::{Rebuilt, RebuildInput};
+use super::{RebuildInput, Rebuilt};
 use crate::format::checkpoint::CheckPoint;
 use crate::format::reader::Reader;
 use crate::format::slru::XidStatus;
-use crate::format::wal::rmgr::id::RM_XLOG_ID;
 use crate::format::wal::rmgr::TransactionEnd;
+use crate::format::wal::rmgr::id::RM_XLOG_ID;
 use crate::pg::Lsn;
 use crate::scan::slru_lookup::is_normal;
 use crate::scan::wal_units::WalFiles;
@@ -98,20 +98,20 @@ pub(super) fn rebuild(input: &RebuildInput, rows: &Rows, rebuilt: &mut Rebuilt) 
             rebuilt.from_wal += u64::from(put(&mut bytes, input, xid, status));
         }
     }
-    for (xid, told) in &rows.xids {
-        if let Some(status) = told.status {
-            rebuilt.from_rows += u64::from(put(&mut bytes, input, *xid, status));
-        }
+    for (xid, status) in &rows.told {
+        rebuilt.from_rows += u64::from(put(&mut bytes, input, *xid, *status));
     }
     let distance = |xid: u32| input.range.distance(xid.into());
-    for xid in xids() {
-        let is_known = status_of(&bytes, input, xid) != Some(XidStatus::InProgress)
-            || all_known_from.is_some_and(|from| distance(xid) >= distance(from));
-        if !is_known {
-            rebuilt.unknown += 1;
-            let told = rows.xids.get(&xid).copied().unwrap_or_default();
-            rebuilt.not_seen += told.inserted;
-            rebuilt.seen_again += told.deleted;
+    let is_known = |xid: u32| {
+        status_of(&bytes, input, xid) != Some(XidStatus::InProgress)
+            || all_known_from.is_some_and(|from| distance(xid) >= distance(from))
+    };
+    rebuilt.unknown = xids().filter(|xid| !is_known(*xid)).count() as u64;
+    for (relation, hanging) in &rows.hanging {
+        for (_, count) in hanging.iter().filter(|(xid, _)| !is_known(**xid)) {
+            let unsure = rebuilt.relations.entry(relation.clone()).or_default();
+            unsure.not_seen += count.inserted;
+            unsure.seen_again += count.deleted;
         }
     }
     rebuilt.bytes = bytes;
