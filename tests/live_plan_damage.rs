@@ -32,6 +32,8 @@ struct Truth<'a> {
     toast: String,
     toast_index: String,
     pg_attribute: String,
+    class_index: String,
+    authid_index: String,
 }
 
 impl Truth<'_> {
@@ -63,9 +65,21 @@ impl Truth<'_> {
         let (toast, toast_index) = (path(&toast), path(&format!("{toast}_index")));
         world.sql("select count(*) from m");
         let pg_attribute = path("pg_attribute");
+        let (class_index, authid_index) = (path("pg_class_oid_index"), path("pg_authid_rolname_index"));
         let (rows, large) = (world.sql(ALL), world.sql(LARGE));
         server.stop(root, "primary", "fast");
-        Truth { world, rows, large, table, index, toast, toast_index, pg_attribute }
+        Truth {
+            world,
+            rows,
+            large,
+            table,
+            index,
+            toast,
+            toast_index,
+            pg_attribute,
+            class_index,
+            authid_index,
+        }
     }
 
     /// The plan says nothing is lost, it is carried out, and nothing is.
@@ -171,24 +185,11 @@ fn a_sound_cluster_needs_nothing(truth: &Truth) {
 }
 
 fn indexes_are_built_again(truth: &Truth) {
-    let catalog = |name: &str| {
-        // Mapped: the same number as in every database until it is rewritten.
-        let oid = match name {
-            "pg_class_oid_index" => 2662,
-            _ => 2676,
-        };
-        if oid == 2662 {
-            let home = Path::new(&truth.table).parent().unwrap().to_owned();
-            home.join(oid.to_string()).display().to_string()
-        } else {
-            format!("global/{oid}")
-        }
-    };
     let incidents = [
         ("index", truth.index.clone(), 1),
         ("TOAST index", truth.toast_index.clone(), 1),
-        ("index of pg_class", catalog("pg_class_oid_index"), 1),
-        ("index of pg_authid", catalog("pg_authid_rolname_index"), 1),
+        ("index of pg_class", truth.class_index.clone(), 1),
+        ("index of pg_authid", truth.authid_index.clone(), 1),
         ("visibility map", format!("{}_vm", truth.table), 0),
         ("free space map", format!("{}_fsm", truth.table), 0),
     ];
