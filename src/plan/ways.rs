@@ -12,6 +12,7 @@ use crate::pg::directories::RequiredDirectory;
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{ArchivePlace, Outcome, Prediction, Start, StopReason, WalPlace, predict};
 use crate::source::archive::archive_status;
+use crate::source::pgdata::DataDirectory;
 
 /// What kind of way it is, the least daring first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,6 +153,11 @@ impl Ground {
             config: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
+    }
+
+    /// Those backups whose files lie there as they are.
+    pub fn plain_backups(&self) -> impl Iterator<Item = &PathBuf> {
+        self.backups.iter().filter(|path| DataDirectory::looks_like_pgdata(path))
     }
 
     /// The broken data directory.

@@ -10,6 +10,7 @@ use crate::cli::{Failure, explain_block, scan_pages};
 use crate::finding::{Coverage, Findings, Severity};
 use crate::format::control::{ControlFile, DbState};
 use crate::plan::damage::{Damage, DamagedFork, Namer, What};
+use crate::plan::ways::Ground;
 use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
 
@@ -37,7 +38,7 @@ impl Arguments {
             return Ok(());
         }
         let is_backup = cluster.facts.backup_label;
-        let metadata = Metadata::scan(&cluster, None);
+        let metadata = Metadata::scan(&cluster, found.ground.config.as_deref());
         let foretold = Foretold::Unknown { why: String::new(), matters: false };
         let examination = Examination::new(cluster, metadata, foretold);
         let keep = if self.common.all { usize::MAX } else { MOST_FINDINGS };
@@ -61,7 +62,7 @@ impl Arguments {
         let recovers = control.and_then(ControlFile::db_state) != Some(DbState::ShutDown);
         let namer = Namer::new(&examination.slru, &examination.metadata.rules);
         let mut damage = Damage::gather(&findings, root, recovers, Some(&namer));
-        self.ask_for_blocks(&mut damage, &mut coverage)?;
+        ask_for_blocks(&found.ground, &mut damage, &mut coverage)?;
         for thing in &damage.things {
             if let What::Fork(fork) = &thing.what
                 && fork.owner.is_none()
@@ -87,32 +88,31 @@ impl Arguments {
         found.ground.damage = damage;
         Ok(())
     }
+}
 
-    /// What is lost with each bad block, and who has it.
-    fn ask_for_blocks(&self, damage: &mut Damage, coverage: &mut Coverage) -> Result<(), Failure> {
-        let mut left = MOST_BLOCKS;
-        for thing in &mut damage.things {
-            let What::Fork(fork) = &mut thing.what else { continue };
-            let is_derived =
-                fork.owner.as_ref().is_some_and(|owner| owner.kind == b'i' && !owner.is_catalog());
-            if is_derived || fork.path.base.ends_with("_fsm") || fork.path.base.ends_with("_vm") {
-                continue;
-            }
-            let file = PathBuf::from(format!("{}{}", fork.path.prefix, fork.path.fork_path()));
-            for block in &fork.blocks {
-                let Some(rest) = left.checked_sub(1) else {
-                    let why = format!("the WAL is searched for {MOST_BLOCKS} bad blocks, and there are more");
-                    coverage.fail(&file, why);
-                    return Ok(());
-                };
-                left = rest;
-                let answer =
-                    explain_block::answer(&file, *block, &self.start.archive, &self.backup, coverage)?;
-                fork.answers.insert(*block, answer);
-            }
+/// What is lost with each bad block, and who has it.
+fn ask_for_blocks(ground: &Ground, damage: &mut Damage, coverage: &mut Coverage) -> Result<(), Failure> {
+    let backups: Vec<PathBuf> = ground.plain_backups().cloned().collect();
+    let mut left = MOST_BLOCKS;
+    for thing in &mut damage.things {
+        let What::Fork(fork) = &mut thing.what else { continue };
+        let is_derived = fork.owner.as_ref().is_some_and(|owner| owner.kind == b'i' && !owner.is_catalog());
+        if is_derived || fork.path.base.ends_with("_fsm") || fork.path.base.ends_with("_vm") {
+            continue;
         }
-        Ok(())
+        let file = PathBuf::from(format!("{}{}", fork.path.prefix, fork.path.fork_path()));
+        for block in &fork.blocks {
+            let Some(rest) = left.checked_sub(1) else {
+                let why = format!("the WAL is searched for {MOST_BLOCKS} bad blocks, and there are more");
+                coverage.fail(&file, why);
+                return Ok(());
+            };
+            left = rest;
+            let answer = explain_block::answer(&file, *block, &ground.archives, &backups, coverage)?;
+            fork.answers.insert(*block, answer);
+        }
     }
+    Ok(())
 }
 
 /// All that is bad about it are blocks that the next start writes again.

@@ -91,7 +91,7 @@ fn candidates(path: &str, database: u32, kind: Map, site: &Site) -> Vec<Candidat
             is_newest: in_wal.as_ref().is_some_and(|found| found.is_whole),
         });
     }
-    for backup in &site.ground.backups {
+    for backup in site.ground.plain_backups() {
         let file = backup.join(path);
         if let Some(map) = read(&file) {
             found.push(Candidate {

@@ -36,6 +36,7 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
     let Some(files) = lost_files(&cluster, *slru, path).filter(|files| files.len() <= MOST_FILES) else {
         return Vec::new();
     };
+    let copies: Vec<PathBuf> = site.ground.plain_backups().cloned().collect();
     let mut all = Vec::new();
     for segment in files {
         let (Some(control), Some(range)) = (cluster.control(), cluster.range(*slru)) else {
@@ -49,7 +50,7 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
             segment,
             range,
             wal: site.wal,
-            copies: &site.ground.backups,
+            copies: &copies,
             threads: site.ground.threads,
         };
         let Some(rebuilt) = rebuild(&input) else { return Vec::new() };
@@ -111,7 +112,7 @@ fn step(path: &str, rebuilt: &Rebuilt, site: &Site) -> Step {
     let wal: String =
         site.ground.archives.iter().map(|path| format!(" --wal {}", quoted_path(path))).collect();
     let backup: String =
-        site.ground.backups.iter().map(|path| format!(" --backup {}", quoted_path(path))).collect();
+        site.ground.plain_backups().map(|path| format!(" --backup {}", quoted_path(path))).collect();
     let root = quoted_path(&site.root);
     Step::new(
         format!("Make {path} again: {} entries are known", known(rebuilt)),
