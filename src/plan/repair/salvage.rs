@@ -180,14 +180,14 @@ fn start(copy: &Path, cluster: &Cluster) -> Step {
 fn new_cluster(root: &Path, dump: &str) -> Vec<Step> {
     let new = beside(root, ".new");
     let (shown, log) = (quoted_path(&new), quoted_path(&beside(&new, ".log")));
-    let options = quoted(&format!("-k {}", new.display()));
+    let options = quoted(&format!("-c listen_addresses= -k {}", new.display()));
     vec![
         Step::new(
             "Make a new cluster, on a disk that is sound; with the superuser, encoding and locale of the old one",
             format!(
                 "initdb -k -D {shown} -U \"${{PGUSER:-$(id -un)}}\"\npg_ctl -D {shown} -l {log} -o {options} -w start"
             ),
-            "a new cluster with its own system identifier, reached through a socket in its directory; its settings are \
+            "a new cluster with its own system identifier, reached through a socket in its directory only; its settings are \
              those of initdb",
             "server started",
             "the port is in use: a server runs on the old directory",
