@@ -69,3 +69,45 @@ fn what_makes_no_sense_is_refused() {
         assert_eq!(pgforensic(scratch.path(), arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// What a tool keeps in its own form is named, never taken for an empty directory.
+#[test]
+fn what_cannot_be_played_is_named() {
+    let scratch = cluster(15);
+    let root = scratch.path();
+    for (archive, files, named) in [
+        ("pgmoneta", &["pgmoneta/backup/20261121102744/x", "pgmoneta/wal/x"][..], "is a pgmoneta repository"),
+        ("pitrery", &["pitrery/archived_wal/x"], "is a pitrery repository"),
+    ] {
+        for file in files {
+            fs::create_dir_all(root.join(file)).unwrap();
+        }
+        let output =
+            pgforensic(root, &["plan", "--backup", "cluster", "--archive", archive, "--format", "json"]);
+        let plan = json(&output);
+        assert_eq!(output.status.code(), Some(3), "{plan:#}");
+        assert!(plan["verdict"].as_str().unwrap().contains(named), "{plan:#}");
+        assert!(plan["prediction"].is_null() && plan["options"].is_null(), "{plan:#}");
+        let output = pgforensic(root, &["check", "cluster", "--archive", archive, "--format", "json"]);
+        assert!(json(&output).to_string().contains(named));
+    }
+    // Encrypted, by the first bytes.
+    let log = root.join("repo/archive/demo/15-1/0000000100000000");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(root.join("repo/archive/demo/archive.info"), "[db]\n").unwrap();
+    let digest = "0".repeat(40);
+    fs::write(log.join(format!("000000010000000000000001-{digest}")), "Salted__12345678").unwrap();
+    let arguments = ["plan", "--backup", "cluster", "--archive", "repo", "--format", "json"];
+    let plan = json(&pgforensic(root, &arguments));
+    assert!(plan["verdict"].as_str().unwrap().contains("encrypted"), "{plan:#}");
+    // Backups.
+    let label = root.join("repo/backup/demo/20261121-102744F");
+    fs::create_dir_all(&label).unwrap();
+    fs::write(label.join("backup.manifest"), "[backup]\n").unwrap();
+    let arguments = ["plan", "--backup", "repo/backup/demo/20261121-102744F", "--format", "json"];
+    let output = pgforensic(root, &arguments);
+    let verdict = json(&output)["verdict"].as_str().unwrap().to_owned();
+    assert!(verdict.contains("pgbackrest --stanza=demo --repo1-path="), "{verdict}");
+    assert!(verdict.contains("--set=20261121-102744F"), "{verdict}");
+    assert_eq!(output.status.code(), Some(3));
+}

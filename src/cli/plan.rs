@@ -14,7 +14,7 @@ use super::{Common, Failure, prediction};
 use crate::finding::{Coverage, Finding, Findings, Place, rec};
 use crate::pg::Lsn;
 use crate::plan::SOURCES;
-use crate::plan::backup::Backup;
+use crate::plan::backup::{Backup, files_of};
 use crate::plan::loss::{KnownWal, Loss};
 use crate::plan::reset::{Places, steps as reset_steps};
 use crate::plan::restore;
@@ -142,9 +142,22 @@ impl Arguments {
     }
 
     /// Reads what archives hold of backups, into a directory outside of them.
-    fn backups(&self, coverage: &mut Coverage) -> Result<Vec<Arc<Backup>>, Failure> {
+    fn backups(
+        &self,
+        coverage: &mut Coverage,
+        unknown: &mut Vec<String>,
+    ) -> Result<Vec<Arc<Backup>>, Failure> {
         let mut backups = Vec::new();
-        for path in &self.backup {
+        for named in &self.backup {
+            std::fs::metadata(named).map_err(Error::at(named, "open directory"))?;
+            let path = &match files_of(named) {
+                Ok(path) => path,
+                Err(why) => {
+                    coverage.fail(named, why.clone());
+                    unknown.push(why);
+                    continue;
+                }
+            };
             let is_plain = path.join("PG_VERSION").exists();
             if !is_plain {
                 refuse_inside(&std::env::temp_dir().join("pgforensic-new"), self.inputs())?;
@@ -225,7 +238,7 @@ impl Arguments {
             || self.start.archive.clone(),
             |places| places.iter().map(ArchivePlace::own_path).collect(),
         );
-        let backups = self.backups(&mut coverage)?;
+        let backups = self.backups(&mut coverage, &mut unknown)?;
         let mut ground = Ground::new(self.pgdata.as_deref(), &self.backup, &paths);
         ground.config = self.config.clone();
         ground.places = archives.clone().unwrap_or_default();
@@ -269,8 +282,10 @@ impl Arguments {
                 found.backups.last().filter(|last| first.is_some_and(|first| last.builds_on(&first.path)));
             let start = match (last.or(first).cloned(), &self.pgdata) {
                 (Some(backup), _) => self.start_of_backup(&archives, &backup, &mut found)?,
-                (None, Some(root)) => self.start_of(&archives, (root, root), &mut found)?,
-                (None, None) => None,
+                (None, Some(root)) if self.backup.is_empty() => {
+                    self.start_of(&archives, (root, root), &mut found)?
+                }
+                _ => None,
             };
             found.prediction = start.as_ref().map(predict);
         }

@@ -10,10 +10,55 @@ use crate::pg::{Major, WalFileName};
 use crate::scan::metadata::recovery_files::RecoveryFiles;
 use crate::scan::recovery::{Start, WalPlace};
 use crate::source::Error;
+use crate::source::archive::layout::find;
 use crate::source::backup::skeleton::Skeleton;
 use crate::source::backup::{BackupSource, Form, FormHint, PartRole, TarPart};
 use crate::source::compressed::Compression;
 use crate::source::pgdata::DataDirectory;
+
+/// The directory or archive with the files of a backup at a path; or what has to be done before they can be read.
+pub fn files_of(path: &Path) -> Result<PathBuf, String> {
+    if path.is_file() || BackupSource::looks_like_one(path) {
+        return Ok(path.to_owned());
+    }
+    // Barman and pgmoneta keep the files as they are.
+    let data = path.join("data");
+    if path.join("backup.info").is_file() && BackupSource::looks_like_one(&data) {
+        return Ok(data);
+    }
+    let shown = path.display();
+    let place = path.ancestors().nth(2);
+    if path.join("backup.manifest").is_file()
+        && let (Some(root), Some(stanza)) = (path.ancestors().nth(3), path.parent().and_then(Path::file_name))
+    {
+        return Err(format!(
+            "{shown} is a backup of pgBackRest, in its own form: restore it into a new directory, then plan with that as --backup: \
+             pgbackrest --stanza={} --repo1-path={} --set={} --pg1-path=NEW --type=none restore",
+            stanza.to_string_lossy(),
+            quoted_path(root),
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ));
+    }
+    let sentinel =
+        path.file_name().map(|name| format!("{}_backup_stop_sentinel.json", name.to_string_lossy()));
+    if let (Some(prefix), Some(sentinel)) = (place, sentinel)
+        && path.with_file_name(sentinel).is_file()
+    {
+        return Err(format!(
+            "{shown} is a backup of WAL-G, in its own form: restore it into a new directory, then plan with that as --backup: \
+             WALG_FILE_PREFIX={} wal-g backup-fetch NEW {}",
+            quoted_path(prefix),
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ));
+    }
+    match find(path).first() {
+        Some(repository) => Err(format!(
+            "{shown} is a {}: name one of its backups, which pgforensic backups lists",
+            repository.text()
+        )),
+        None => Ok(path.to_owned()),
+    }
+}
 
 /// A backup.
 #[derive(Debug)]
