@@ -369,6 +369,20 @@ fn live_control_files_lost_and_configuration_elsewhere() {
         assert_eq!(world.rows() + 25, world.rows, "{plan:#}");
         compare(&world, &plan, &running);
         world.stop(&at, &running);
+        // The same where the server stays where it is.
+        let at = world.copy("inplace");
+        shell(
+            &at,
+            "mkdir etc && mv primary/postgresql.conf primary/pg_hba.conf primary/pg_ident.conf etc/ && rm primary/global/pg_control &&
+             echo \"hba_file = '$PWD/etc/pg_hba.conf'\" >> etc/postgresql.conf &&
+             echo \"ident_file = '$PWD/etc/pg_ident.conf'\" >> etc/postgresql.conf && chmod -R a+rX etc",
+        );
+        let plan = world.plan(&at, &["--pgdata", "primary", "--config", "etc/postgresql.conf"]);
+        assert_eq!((kind(&plan), lost(&plan)), ("rebuild_control", 0), "{plan:#}");
+        assert!(commands(&plan).contains("-o '-c config_file="), "{}", commands(&plan));
+        let running = world.carry_out(&at, &plan, "configuration elsewhere, in place");
+        assert_eq!(world.rows(), world.rows, "{plan:#}");
+        world.stop(&at, &running);
         println!("pg_control and configuration of PostgreSQL {}", server.major);
     }
 }

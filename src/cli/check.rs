@@ -141,10 +141,10 @@ impl Arguments {
         };
         let start = match self.start.start(cluster.directory.root(), metadata.major, settings, &archives) {
             Ok(Planned::Start(start)) => *start,
-            Ok(Planned::UnknownCommand(command, reason)) => {
+            Ok(Planned::UnknownCommand(said)) => {
                 let why = format!(
-                    "restore_command is \"{command}\", which is not run here: {reason}; name with --archive a \
-                     directory that has the files which it would bring"
+                    "restore_command is {said}; name with --archive a directory that has the files which it \
+                     would bring"
                 );
                 return unknown(why, true);
             }

@@ -199,9 +199,9 @@ impl Arguments {
                 }
                 Ok(Some(*start))
             }
-            Planned::UnknownCommand(command, reason) => {
+            Planned::UnknownCommand(said) => {
                 let why = format!(
-                    "restore_command of {} is \"{command}\", which is not run here: {reason}; name the archive that it reads with --archive",
+                    "restore_command of {} is {said}: name the archive that it reads with --archive",
                     shown.display()
                 );
                 found.coverage.fail(shown, why.clone());

@@ -68,8 +68,8 @@ fn parse_action(text: &str) -> Result<Action, String> {
 pub(super) enum Planned {
     /// What will be started.
     Start(Box<Start>),
-    /// It is not known what its restore_command does, and why.
-    UnknownCommand(String, String),
+    /// It is not known what its restore_command does: the command, and why.
+    UnknownCommand(String),
 }
 
 impl StartArguments {
@@ -125,7 +125,11 @@ impl StartArguments {
             goes_on = true;
             match places(command) {
                 Ok(places) => archives = places,
-                Err(why) => return Ok(Planned::UnknownCommand(command.to_owned(), why)),
+                Err(why) => {
+                    let why = if why.is_empty() { why } else { format!(": {why}") };
+                    let said = format!("\"{command}\", which is not run here{why}");
+                    return Ok(Planned::UnknownCommand(said));
+                }
             }
         }
         let others = self.copy_wal_from.iter().map(|other| other.join("pg_wal"));

@@ -229,9 +229,12 @@ pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, grou
     steps
 }
 
-/// Where a backup is restored: beside the broken directory, or beside itself.
+/// Where a backup is restored: beside the broken directory, or beside itself; but not into a tool's repository.
 pub fn place_of(backup: &Path, ground: &Ground) -> PathBuf {
-    beside(ground.root().unwrap_or(backup), ".restored")
+    // HOME/SERVER/base/ID/data
+    let is_kept = backup.parent().is_some_and(|parent| parent.join("backup.info").is_file());
+    let home = backup.ancestors().nth(4).filter(|_| is_kept);
+    beside(ground.root().or(home).unwrap_or(backup), ".restored")
 }
 
 /// A backup is restored into a directory of its own.

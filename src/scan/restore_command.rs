@@ -23,9 +23,9 @@ const PGBACKREST_REPOSITORY: &str = "/var/lib/pgbackrest";
 /// Where Barman looks for its configuration, besides the home of its user.
 const BARMAN: &[&str] = &["/etc/barman.conf", "/etc/barman/barman.conf"];
 
-/// The places, or why they are not known.
+/// The places, or why they are not known: empty where the command is just not understood.
 pub fn places(command: &str) -> Result<Vec<ArchivePlace>, String> {
-    let sources = parse(command).ok_or_else(|| "it does more than what is understood here".to_owned())?;
+    let sources = parse(command).ok_or_else(String::new)?;
     sources.into_iter().map(place).collect()
 }
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn commands_that_cannot_be_followed_say_why() {
         let why = |command: &str| places(command).unwrap_err();
-        assert!(why("cp /a/%f %p; true").contains("more than"));
+        assert_eq!(why("cp /a/%f %p; true"), "");
         assert!(
             why("pgbackrest --stanza=demo --repo1-path=/nowhere archive-get %f %p").contains("stanza demo")
         );

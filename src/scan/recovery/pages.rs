@@ -208,6 +208,9 @@ impl<'f, 's> ServerPages<'f, 's> {
             match self.open_segment(segno) {
                 Ok(content) => {
                     let content = content?;
+                    if let Content::Bytes(bytes, _) = &content {
+                        self.shared.bytes.set(self.shared.bytes.get() + bytes.len() as u64);
+                    }
                     self.open = Some(Open { segno, content, chunk: (0, Vec::new()) });
                 }
                 Err(end) => {
