@@ -6,11 +6,12 @@
 #   lost-control  killed, and pg_control is gone
 #   hole       the machine is gone, and a segment of the archive too
 #   accident   a table was dropped, and work went on
+#   two-nodes  a standby was promoted while the primary went on, and both were stopped
 #   last-door  killed, pg_wal is empty, pg_control too, and there is neither a backup nor an archive
 #
 # DIR gets primary, backup and archive. The server's user runs it; nothing listens on a port.
 set -eu
-[ $# = 3 ] || { echo "usage: $0 crash|lost-wal|lost-control|hole|accident|last-door BINDIR DIR" >&2; exit 2; }
+[ $# = 3 ] || { echo "usage: $0 crash|lost-wal|lost-control|hole|accident|two-nodes|last-door BINDIR DIR" >&2; exit 2; }
 name=$1 bin=$2
 mkdir "$3"
 dir=$(cd "$3" && pwd)
@@ -49,15 +50,25 @@ fi
 work 15; switch
 work 5; switch
 sql CHECKPOINT; switch
+if [ "$name" = two-nodes ]; then
+    mkdir "$dir/standby.socket"
+    "$bin/pg_basebackup" -h "$dir" -U postgres -D "$dir/standby" -X stream -c fast -R 2> /dev/null
+    echo "unix_socket_directories = '$dir/standby.socket'" >> "$dir/standby/postgresql.conf"
+    "$bin/pg_ctl" -D "$dir/standby" -l "$dir/standby.log" -w start > /dev/null
+    "$bin/pg_ctl" -D "$dir/standby" -w promote > /dev/null
+    for _ in $(seq 12); do echo "INSERT INTO orders (what) VALUES ('on the standby');"; done > "$dir/work.sql"
+    "$bin/psql" -X -q -h "$dir/standby.socket" -U postgres -f "$dir/work.sql" postgres
+    "$bin/pg_ctl" -D "$dir/standby" -m immediate -w stop > /dev/null
+fi
 work 7
 "$bin/pg_ctl" -D "$primary" -m immediate -w stop > /dev/null
 
 case $name in
-    crash|accident) ;;
+    crash|accident|two-nodes) ;;
     lost-wal) for file in "$archive"/????????????????????????; do rm -f "$primary/pg_wal/$(basename "$file")"; done ;;
     lost-control) rm "$primary/global/pg_control" ;;
     hole) rm -r "$primary"; rm "$(ls -d "$archive"/???????????????????????? | tail -3 | head -1)" ;;
     last-door) rm -r "$dir/backup" "$archive"; rm "$primary"/pg_wal/0*; : > "$primary/global/pg_control" ;;
     *) echo "no incident \"$name\"" >&2; exit 2 ;;
 esac
-echo "$dir: $(cd "$dir" && ls -d primary backup archive 2> /dev/null | xargs); 87 orders were committed"
+echo "$dir: $(cd "$dir" && ls -d primary standby backup archive 2> /dev/null | xargs); 87 orders were committed"

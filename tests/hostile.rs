@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::scene::shell;
 use common::{MAJORS, Random, cluster, testdata, unpack};
 
 /// Far more than any of these small inputs can need.
@@ -238,7 +239,9 @@ fn mutated_starts() {
         for file in files_below(&data.join("pg_wal")) {
             fs::copy(&file, archive.join(file.file_name().unwrap())).unwrap();
         }
-        let wal = files_below(&archive);
+        shell(scratch.path(), "cp -a cluster other");
+        let mut wal = files_below(&archive);
+        wal.extend(files_below(&scratch.path().join("other/pg_wal")));
         let lsns = [
             "0/0",
             "0/28",
@@ -275,6 +278,9 @@ fn mutated_starts() {
                 &["--archive", "archive", "--target-timeline", "4294967295", "--target-xid", "1"],
                 &["--archive", "archive", "--target-timeline", "2", "--target-lsn", "FFFFFFFF/FFFFFFFF"],
                 &["--archive", "archive", "--copy-wal-from", "cluster", "--target-immediate"],
+                &["--pgdata", "other"],
+                &["--pgdata", "other", "--archive", "archive", "--format", "json"],
+                &["--server-log", "cluster/global/pg_control"],
             ] {
                 let mut arguments = vec!["plan", "--pgdata", "cluster"];
                 arguments.extend(more);

@@ -7,6 +7,7 @@ mod common;
 
 use std::fs;
 
+use common::scene::shell;
 use common::{cluster, json, pgforensic};
 
 /// The clusters were stopped properly: nothing is replayed and nothing is to be done.
@@ -110,4 +111,30 @@ fn what_cannot_be_played_is_named() {
     assert!(verdict.contains("pgbackrest --stanza=demo --repo1-path="), "{verdict}");
     assert!(verdict.contains("--set=20261121-102744F"), "{verdict}");
     assert_eq!(output.status.code(), Some(3));
+}
+
+/// Nothing of one cluster can be in another one; two nodes are compared as they are.
+#[test]
+fn two_clusters_are_not_compared() {
+    let (scratch, other) = (cluster(15), cluster(16));
+    let other = other.path().join("cluster").display().to_string();
+    let output = pgforensic(scratch.path(), &["plan", "--pgdata", "cluster", "--pgdata", &other]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("are two clusters, not two nodes of one: their system identifiers are"), "{said}");
+    shell(scratch.path(), "cp -a cluster node");
+    for more in [
+        &["--pgdata", "cluster"][..],
+        &["--backup", "cluster"],
+        &["--target-immediate"],
+        &["--server-log", "cluster/PG_VERSION"],
+    ] {
+        let arguments = [&["plan", "--pgdata", "cluster", "--pgdata", "node"][..], more].concat();
+        assert_eq!(pgforensic(scratch.path(), &arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let twice = ["plan", "--pgdata", "cluster", "--pgdata", "./node/../cluster"];
+    assert_eq!(pgforensic(scratch.path(), &twice).status.code(), Some(2));
+    let both = ["plan", "--pgdata", "cluster", "--pgdata", "node", "--format", "json"];
+    let plan = json(&pgforensic(scratch.path(), &both));
+    assert_eq!(plan["comparison"]["relation"], "same", "{plan:#}");
 }

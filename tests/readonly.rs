@@ -78,6 +78,7 @@ const COMMANDS: &[&[&str]] = &[
     &["plan", "--pgdata", "cluster"],
     &["plan", "--pgdata", "cluster", "--archive", "archive", "--format", "json", "--relations"],
     &["plan", "--backup", "cluster", "--archive", "archive", "--target-immediate"],
+    &["plan", "--pgdata", "cluster", "--server-log", "cluster/PG_VERSION"],
     &["wal-gaps", "archive"],
     &["wal-gaps", "archive", "--deep", "--format", "json"],
     &["wal-gaps", "archive", "--names-only"],

@@ -2,7 +2,6 @@
 //!
 //! A log tells what was. The files may have been changed since, by somebody who tried to help, or be another copy's.
 
-use super::cluster::Foretold;
 use crate::finding::{Finding, Findings, Severity};
 use crate::format::server_log::Topic;
 use crate::pg::Lsn;
@@ -72,13 +71,9 @@ pub fn compare(
     topic: Option<Topic>,
     words: &str,
     lsn: Option<Lsn>,
-    foretold: &Foretold,
+    prediction: Option<&Prediction>,
     findings: &Findings,
 ) -> Here {
-    let prediction = match foretold {
-        Foretold::Known(foresight) => Some(&foresight.prediction),
-        Foretold::Unknown { .. } => None,
-    };
     let same = |other: &str| {
         let other = other.trim_end_matches('.');
         other.len() > TOO_SHORT && words.len() > TOO_SHORT && (words.contains(other) || other.contains(words))

@@ -24,4 +24,5 @@ pub mod timelines;
 pub mod wal_find;
 pub mod wal_reach;
 pub mod wal_records;
+pub mod wal_room;
 pub mod wal_summaries;

@@ -1,10 +1,10 @@
 //! `pgforensic check`: may this be started, and what will happen?
 
-mod log;
 mod tables;
 
 use std::path::PathBuf;
 
+use super::server_log::{self, Beside};
 use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction, scan_pages};
 use crate::check::cluster::{Examination, Foresight, Foretold, Outcome, run_checks};
@@ -12,6 +12,7 @@ use crate::finding::{Coverage, Finding, Findings, Severity, bak};
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
+use crate::scan::wal_room::WalRoom;
 use crate::source::Error;
 
 /// May I start this, and what will happen?
@@ -75,7 +76,16 @@ impl Arguments {
         let mut verdict = verdict(&examination, &findings);
         let mut log_section = None;
         if let Some(path) = &self.log {
-            let compared = log::read(path, &examination, &mut findings, &mut coverage)?;
+            let mut reported = Findings::keeping_all(self.common.all);
+            let room = WalRoom::scan(examination.cluster(), &examination.metadata.settings, &[]);
+            let beside = Beside {
+                root: &self.path,
+                prediction: examination.foretold.prediction(),
+                room: room.as_ref(),
+                findings: &findings,
+            };
+            let compared = server_log::read(path, &beside, &mut reported, &mut coverage)?;
+            findings.append(reported);
             verdict += &format!("; {}", compared.sentence);
             log_section = Some(compared.section);
         }

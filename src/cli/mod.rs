@@ -13,6 +13,7 @@ mod page;
 pub mod plan;
 mod prediction;
 mod scan_pages;
+mod server_log;
 mod slru;
 mod start;
 mod timelines;

@@ -1,7 +1,9 @@
 //! `pgforensic plan`: the ways out, what each comes to and leaves behind, and the steps of the best one.
 
 mod damage;
+mod nodes;
 pub mod reset;
+mod room;
 mod tables;
 mod write;
 
@@ -9,21 +11,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::output_place::refuse_inside;
+use super::server_log::{self, Beside, Compared};
 use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction};
+use crate::check::cluster::{Examination, Foresight, Foretold, run_checks};
+use crate::check::wal_room::no_room;
 use crate::finding::{Coverage, Finding, Findings, Place, rec};
 use crate::pg::Lsn;
 use crate::plan::SOURCES;
 use crate::plan::backup::{Backup, files_of};
 use crate::plan::loss::{KnownWal, Loss};
+use crate::plan::nodes::{Node, Pair};
 use crate::plan::reset::{Places, steps as reset_steps};
 use crate::plan::restore;
 use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, way};
 use crate::report::{Report, Section, Status};
+use crate::scan::metadata::Metadata;
 use crate::scan::metadata::settings::Settings;
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{ArchivePlace, Prediction, Start, Target, TimelineGoal, WalPlace, predict};
 use crate::scan::reset::{ResetInput, reset_values};
+use crate::scan::wal_room::WalRoom;
 use crate::source::Error;
 use crate::source::pgdata::DataDirectory;
 
@@ -44,9 +52,9 @@ pub(super) struct Arguments {
     /// Base backups: directories, or tar archives of pg_basebackup (base.tar, or the directory with it)
     #[arg(long, value_name = "DIR", required_unless_present = "pgdata", num_args = 1..)]
     backup: Vec<PathBuf>,
-    /// The data directory that does not start, or that will be started
+    /// The data directory that does not start, or that will be started; twice: two nodes of one cluster are compared
     #[arg(long, value_name = "PGDATA")]
-    pgdata: Option<PathBuf>,
+    pgdata: Vec<PathBuf>,
     /// postgresql.conf, if it is not in the data directory or backup
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -58,6 +66,9 @@ pub(super) struct Arguments {
     /// Read every page of the data directory too: which blocks are damaged, and from where they can be had
     #[arg(long)]
     pages: bool,
+    /// The server's own log (any log_line_prefix, csvlog, jsonlog): what it reports is compared with what is found here
+    #[arg(long, value_name = "FILE", requires = "pgdata")]
+    server_log: Option<PathBuf>,
     /// Read the relation files too, for the values of the last door
     #[arg(long)]
     relations: bool,
@@ -86,6 +97,8 @@ struct Found {
     reset: Vec<Section>,
     /// Of the data.
     findings: Findings,
+    /// What the server's log says.
+    log: Option<(Compared, Findings)>,
     coverage: Coverage,
 }
 
@@ -104,26 +117,36 @@ impl Arguments {
         }
         let mut findings = self.findings(&found);
         findings.append(std::mem::take(&mut found.findings));
+        let mut verdict =
+            tables::verdict(&found.ways, found.prediction.as_ref(), &found.ground, &found.unknown);
         let mut sections: Vec<Section> = found.prediction.iter().map(prediction::section).collect();
+        sections.extend(found.ground.pair.iter().flat_map(nodes::sections));
+        sections.extend(found.ground.full().map(room::section));
+        if let Some((compared, reported)) = found.log {
+            verdict += &format!("; {}", compared.sentence);
+            sections.push(compared.section);
+            findings.append(reported);
+        }
         sections.extend(tables::options(&found.ways));
         sections.extend(tables::steps(&found.ways));
         sections.extend(found.reset);
         let subject = self.pgdata.iter().chain(&self.backup).chain(&self.start.archive).cloned().collect();
-        let report = Report {
-            command: "plan",
-            subject,
-            verdict: tables::verdict(&found.ways, found.prediction.as_ref(), &found.ground, &found.unknown),
-            findings,
-            coverage: found.coverage,
-            sections,
-        };
+        let report =
+            Report { command: "plan", subject, verdict, findings, coverage: found.coverage, sections };
         self.common.print(&report)
     }
 
     /// What was asked for does not come up, or it leaves known WAL behind.
     fn findings(&self, found: &Found) -> Findings {
         let mut findings = Findings::keeping_all(self.common.all);
-        let subject = self.backup.first().or(self.pgdata.as_ref());
+        if let Some(pair) = &found.ground.pair {
+            nodes::check(pair, &mut findings);
+            return findings;
+        }
+        if let Some(room) = found.ground.full() {
+            findings.push(no_room(room));
+        }
+        let subject = self.backup.first().or(self.pgdata.first());
         let (Some(prediction), Some(root)) = (&found.prediction, subject) else { return findings };
         let place = Place::path(root);
         if !prediction.outcome.is_up() {
@@ -138,7 +161,8 @@ impl Arguments {
     }
 
     fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
-        self.pgdata.iter().chain(&self.backup).chain(&self.start.archive).chain(&self.start.copy_wal_from)
+        let given = self.pgdata.iter().chain(&self.backup).chain(&self.start.archive);
+        given.chain(&self.start.copy_wal_from).chain(&self.server_log)
     }
 
     /// Reads what archives hold of backups, into a directory outside of them.
@@ -224,6 +248,13 @@ impl Arguments {
     }
 
     fn find(&self) -> Result<Found, Failure> {
+        if let [one, two] = self.pgdata.as_slice() {
+            return self.find_pair([one, two]);
+        }
+        if self.pgdata.len() > 1 {
+            let why = "two data directories are compared at a time: first those of the nodes that claim most";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         let (mut coverage, mut unknown) = (Coverage::default(), Vec::new());
         let archives = match self.start.places()? {
             Ok(archives) => Some(archives),
@@ -239,9 +270,13 @@ impl Arguments {
             |places| places.iter().map(ArchivePlace::own_path).collect(),
         );
         let backups = self.backups(&mut coverage, &mut unknown)?;
-        let mut ground = Ground::new(self.pgdata.as_deref(), &self.backup, &paths);
+        let mut ground = Ground::new(self.pgdata.first().map(PathBuf::as_path), &self.backup, &paths);
         ground.config = self.config.clone();
         ground.places = archives.clone().unwrap_or_default();
+        ground.room = ground.cluster.as_ref().and_then(|cluster| {
+            let settings = Settings::scan(&cluster.directory, self.config.as_deref(), cluster.major()?);
+            WalRoom::scan(cluster, &settings, &self.start.archive)
+        });
         let mut found = Found {
             ground,
             ways: Vec::new(),
@@ -251,9 +286,11 @@ impl Arguments {
             backups,
             reset: Vec::new(),
             findings: Findings::keeping_all(self.common.all),
+            log: None,
             coverage,
         };
         self.look_at_data(&mut found)?;
+        self.read_log(&mut found)?;
         let has_target = self.start.has_target() || self.before.is_some();
         let candidates = self.candidates(&mut found, has_target)?;
 
@@ -280,7 +317,7 @@ impl Arguments {
             let first = found.backups.first();
             let last =
                 found.backups.last().filter(|last| first.is_some_and(|first| last.builds_on(&first.path)));
-            let start = match (last.or(first).cloned(), &self.pgdata) {
+            let start = match (last.or(first).cloned(), self.pgdata.first()) {
                 (Some(backup), _) => self.start_of_backup(&archives, &backup, &mut found)?,
                 (None, Some(root)) if self.backup.is_empty() => {
                     self.start_of(&archives, (root, root), &mut found)?
@@ -309,6 +346,95 @@ impl Arguments {
         Ok(found)
     }
 
+    /// Everything that `check` looks at is beside the log; of its findings only the log's are told here.
+    fn read_log(&self, found: &mut Found) -> Result<(), Failure> {
+        let (Some(path), Some(root)) = (&self.server_log, self.pgdata.first()) else {
+            return Ok(());
+        };
+        let start = match found.ground.is_live() {
+            true => None,
+            false => self.start_of(&found.archives.clone().unwrap_or_default(), (root, root), found)?,
+        };
+        let cluster = Cluster::scan(root);
+        let metadata = Metadata::scan(&cluster, self.config.as_deref());
+        let control = cluster.trusted().map(|scan| &scan.detected.control);
+        let foretold = match start {
+            Some(start) => Foretold::Known(Box::new(Foresight::new(start, control, found.ground.threads))),
+            None => Foretold::Unknown { why: String::new(), matters: false },
+        };
+        let examination = Examination::new(cluster, metadata, foretold);
+        let (mut others, mut coverage) = (Findings::keeping_all(self.common.all), Coverage::default());
+        run_checks(&examination, self.common.all, &mut others, &mut coverage);
+        let beside = Beside {
+            root,
+            prediction: examination.foretold.prediction(),
+            room: found.ground.room.as_ref(),
+            findings: &others,
+        };
+        let mut reported = Findings::keeping_all(self.common.all);
+        let compared = server_log::read(path, &beside, &mut reported, &mut found.coverage)?;
+        found.ground.told_full = compared.no_room;
+        found.log = Some((compared, reported));
+        Ok(())
+    }
+
+    /// Two nodes: which to keep.
+    fn find_pair(&self, roots: [&PathBuf; 2]) -> Result<Found, Failure> {
+        let has_target = self.start.has_target() || self.before.is_some();
+        if has_target
+            || !self.backup.is_empty()
+            || self.start.copy_wal_from.is_some()
+            || self.server_log.is_some()
+            || self.pages
+        {
+            let why = "two data directories are compared as they are: a backup, a target, other WAL, a log, pages belong to the plan of one";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        let [one, two] = roots.map(|root| std::fs::canonicalize(root).ok());
+        if one.is_some() && one == two {
+            return Err(Failure::Usage("both data directories are the same one".to_owned()));
+        }
+        let mut found = Found {
+            ground: Ground::new(None, &[], &self.start.archive),
+            ways: Vec::new(),
+            prediction: None,
+            unknown: Vec::new(),
+            archives: self.start.places()?.ok(),
+            backups: Vec::new(),
+            reset: Vec::new(),
+            findings: Findings::keeping_all(self.common.all),
+            log: None,
+            coverage: Coverage::default(),
+        };
+        let [one, two] = roots.map(|root| self.node(root, &mut found));
+        let nodes = [one?, two?];
+        if let Some(why) = Pair::foreign(&nodes) {
+            return Err(Failure::Usage(why));
+        }
+        let pair = Pair::compare(nodes, &self.start.archive, found.ground.threads);
+        for error in pair.unreadable() {
+            found.coverage.fail(&error.path, error.to_string());
+        }
+        found.ground.pair = Some(pair);
+        if !found.ground.is_live() {
+            let known = KnownWal::gather(&[], &[], None, found.ground.threads);
+            found.ways.extend(SOURCES.iter().flat_map(|ways| ways(&found.ground, &known)));
+        }
+        sort(&mut found.ways);
+        Ok(found)
+    }
+
+    fn node(&self, root: &Path, found: &mut Found) -> Result<Node, Failure> {
+        let follows = ["standby.signal", "recovery.conf"].iter().any(|name| root.join(name).exists());
+        let archives = found.archives.clone().filter(|_| follows).unwrap_or_default();
+        let start = self.start_of(&archives, (root, root), found)?;
+        let cluster = Cluster::scan(root);
+        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
+        let settings = Settings::scan(&cluster.directory, None, major);
+        let ground = &found.ground;
+        Ok(Node::new(cluster, settings, start, (&ground.archives, ground.threads)))
+    }
+
     fn play(&self, candidates: Vec<Candidate>, known: &KnownWal, found: &mut Found) {
         for candidate in candidates {
             let way = way(candidate, known, &found.ground);
@@ -329,7 +455,7 @@ impl Arguments {
     fn candidates(&self, found: &mut Found, has_target: bool) -> Result<Vec<Candidate>, Failure> {
         let mut candidates = Vec::new();
         let archives = found.archives.clone();
-        if let Some(root) = self.pgdata.as_ref().filter(|_| !found.ground.is_live()) {
+        if let Some(root) = self.pgdata.first().filter(|_| !found.ground.is_live()) {
             if !has_target && let Some(start) = self.start_of(&[], (root, root), found)? {
                 found.ground.start = Some(start.clone());
                 let crash = !start.recovery_signal && !start.standby_signal;
@@ -341,6 +467,15 @@ impl Arguments {
                     let start = Start { made, ..start.clone() };
                     let (kind, root) = (Kind::MakeDirectories, root.clone());
                     candidates.push(Candidate { kind, root, start, backup: None });
+                }
+                if found.ground.full().is_some() {
+                    let start = start.clone();
+                    candidates.push(Candidate {
+                        kind: Kind::MakeRoom,
+                        root: root.clone(),
+                        start,
+                        backup: None,
+                    });
                 }
                 candidates.push(Candidate { kind: Kind::Start, root: root.clone(), start, backup: None });
                 if crash && !self.start.archive.is_empty() {
@@ -372,7 +507,7 @@ impl Arguments {
                 start.made = missing_empty_directories(backup.root(), major);
             }
             // The manual's step: the old server's last segments are in no archive.
-            if let Some(pgdata) = self.pgdata.as_ref().filter(|_| self.start.copy_wal_from.is_none()) {
+            if let Some(pgdata) = self.pgdata.first().filter(|_| self.start.copy_wal_from.is_none()) {
                 start.pg_wal.insert(0, WalPlace::Directory(pgdata.join("pg_wal")));
             }
             let root = backup.path.clone();

@@ -7,7 +7,7 @@ use crate::format::control::Detected;
 use crate::format::timeline_history::Span;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName, WalSegSize};
 use crate::scan::wal_archive::{Depth, scan};
-use crate::scan::wal_find::{Ending, files_to, totals};
+use crate::scan::wal_find::{Ending, Totals, files_to, totals};
 use crate::scan::wal_picture::{Picture, picture};
 use crate::scan::wal_units::{SegmentContent, SegmentSource, WalFiles};
 use crate::scan::wal_walk::WalKind;
@@ -96,6 +96,23 @@ impl Loss {
         (self.commits.is_none(), self.commits.unwrap_or(u64::MAX), data.is_none(), data.unwrap_or(u64::MAX))
     }
 
+    /// This and another loss.
+    pub fn and(self, other: Loss) -> Loss {
+        let between = match (self.between, other.between) {
+            (Some((a, b)), Some((c, d))) => {
+                Some((if c.time < a.time { c } else { a }, if d.time > b.time { d } else { b }))
+            }
+            (one, two) => one.or(two),
+        };
+        Loss {
+            commits: self.commits.zip(other.commits).map(|(one, two)| one.saturating_add(two)),
+            between,
+            open_end: self.open_end.or(other.open_end),
+            missing: if self.missing.is_empty() { other.missing } else { self.missing },
+            data: self.data.into_iter().chain(other.data).collect(),
+        }
+    }
+
     /// Nothing that is known of.
     pub fn is_nothing(&self) -> bool {
         self.commits == Some(0) && self.open_end.is_none() && self.data.is_empty()
@@ -103,6 +120,7 @@ impl Loss {
 }
 
 /// All WAL that is known, on the way to the newest timeline.
+#[derive(Debug)]
 pub struct KnownWal {
     files: Option<(WalFiles, Vec<Span>)>,
     threads: usize,
@@ -164,9 +182,17 @@ impl KnownWal {
         }
     }
 
-    /// All of it.
-    pub fn files(&self) -> Option<&WalFiles> {
-        self.files.as_ref().map(|(files, _)| files)
+    /// The files, and the way on which they count.
+    pub fn files(&self) -> Option<(&WalFiles, &[Span])> {
+        self.files.as_ref().map(|(files, lineage)| (files, lineage.as_slice()))
+    }
+
+    /// What the records from there on did.
+    pub fn totals(&self, from: Lsn) -> Option<Totals> {
+        let (files, lineage) = self.files.as_ref()?;
+        let limit = Lsn(u64::MAX);
+        let start = files.first_record(from, limit).ok()?;
+        Some(totals(files, lineage, start, limit, self.threads))
     }
 
     /// What a recovery does not have that ended there.

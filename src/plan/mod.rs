@@ -5,9 +5,11 @@ pub mod command;
 pub mod control;
 pub mod damage;
 pub mod loss;
+pub mod nodes;
 pub mod repair;
 pub mod reset;
 pub mod restore;
+pub mod room;
 pub mod shell;
 pub mod ways;
 
@@ -16,7 +18,7 @@ use self::ways::{Ground, Way};
 
 /// Ways out that are more than a start of what lies there or of a backup: each looks at what is known and has none, one
 /// or more to offer.
-pub const SOURCES: &[fn(&Ground, &KnownWal) -> Vec<Way>] = &[control::ways, repair::ways];
+pub const SOURCES: &[fn(&Ground, &KnownWal) -> Vec<Way>] = &[control::ways, repair::ways, nodes::ways];
 
 /// One step of a plan: text only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -31,9 +31,17 @@ pub fn safe_steps(ground: &Ground) -> Vec<Step> {
         "no connection from the applications",
         "somebody still writes",
     )];
-    let Some(pgdata) = ground.root() else { return steps };
+    if let Some(pgdata) = ground.root() {
+        steps.extend(copy_steps(pgdata, ground.is_live(), &ground.unarchived));
+    }
+    steps
+}
+
+/// A cold copy of a data directory, and the WAL in it that is nowhere else.
+pub(super) fn copy_steps(pgdata: &Path, is_live: bool, unarchived: &[String]) -> Vec<Step> {
+    let mut steps = Vec::new();
     let shown = quoted_path(pgdata);
-    if ground.is_live() {
+    if is_live {
         steps.push(Step::new(
             "Stop the server that runs here",
             format!("pg_ctl -D {shown} -m fast -w stop"),
@@ -50,10 +58,9 @@ pub fn safe_steps(ground: &Ground) -> Vec<Step> {
         "exit status 0",
         "a file cannot be read: that disk is failing, copy it with a tool that goes on (ddrescue)",
     ));
-    if !ground.unarchived.is_empty() {
+    if let Some(first) = unarchived.first() {
         let saved = beside(pgdata, ".pg_wal");
-        let count = ground.unarchived.len();
-        let first = ground.unarchived.first().map_or("", String::as_str);
+        let count = unarchived.len();
         steps.push(Step::new(
             format!("Save the WAL that no archive has: {count} files from {first} on"),
             format!("cp -a {shown}/pg_wal {}", quoted_path(&saved)),
@@ -81,7 +88,7 @@ pub fn search_step(first: &str, loss: &Loss) -> Step {
 }
 
 /// What the log has to show.
-fn expected_log(prediction: &Prediction) -> String {
+pub(super) fn expected_log(prediction: &Prediction) -> String {
     let text =
         |lsn: crate::pg::Lsn| prediction.major.map_or_else(|| lsn.to_string(), |major| lsn.text(major));
     let mut lines = Vec::new();

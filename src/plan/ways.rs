@@ -6,21 +6,27 @@ use std::sync::Arc;
 use super::backup::Backup;
 use super::damage::Damage;
 use super::loss::{KnownWal, Loss};
-use super::{Step, restore};
+use super::nodes::Pair;
+use super::{Step, restore, room};
 use crate::pg::Major;
 use crate::pg::directories::RequiredDirectory;
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{ArchivePlace, Outcome, Prediction, Start, StopReason, WalPlace, predict};
+use crate::scan::wal_room::WalRoom;
 use crate::source::archive::archive_status;
 use crate::source::pgdata::DataDirectory;
 
 /// What kind of way it is, the least daring first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Give pg_wal, whose file system is full, room elsewhere, and start.
+    MakeRoom,
     /// Start what lies there.
     Start,
     /// Make directories that are missing and held nothing, and start.
     MakeDirectories,
+    /// Of two nodes go on with one, and make the other its standby.
+    KeepNode,
     /// Put WAL back that lies elsewhere, and start.
     BringWal,
     /// Build again what is made of other data: indexes and maps.
@@ -41,10 +47,12 @@ impl Kind {
     /// The word for programs.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::MakeRoom => "make_room",
             Kind::Start => "start",
             Kind::MakeDirectories => "make_directories",
             Kind::RebuildControl => "rebuild_control",
             Kind::BringWal => "bring_wal",
+            Kind::KeepNode => "keep_node",
             Kind::Restore => "restore",
             Kind::Rebuild => "rebuild",
             Kind::Repair => "repair",
@@ -135,6 +143,12 @@ pub struct Ground {
     pub start: Option<Start>,
     /// postgresql.conf, where it is not in the data directory.
     pub config: Option<PathBuf>,
+    /// What fills the file system of its pg_wal.
+    pub room: Option<WalRoom>,
+    /// The server's log says that it was full.
+    pub told_full: bool,
+    /// Two data directories of one cluster, compared.
+    pub pair: Option<Pair>,
     /// How many cores may be used.
     pub threads: usize,
 }
@@ -151,6 +165,9 @@ impl Ground {
             damage: Damage::default(),
             start: None,
             config: None,
+            room: None,
+            told_full: false,
+            pair: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -170,9 +187,16 @@ impl Ground {
         self.places.iter().cloned().map(WalPlace::Archive)
     }
 
+    /// pg_wal, where it has no room for another segment, or had none and would soon be full again.
+    pub fn full(&self) -> Option<&WalRoom> {
+        let soon = |room: &WalRoom| self.told_full && room.room.free < room.max_wal_size;
+        self.room.as_ref().filter(|room| room.is_full() || soon(room))
+    }
+
     /// A server runs on it.
     pub fn is_live(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| cluster.facts.is_live())
+        let nodes = self.pair.iter().flat_map(|pair| &pair.nodes).map(|node| &node.cluster);
+        self.cluster.iter().chain(nodes).any(|cluster| cluster.facts.is_live())
     }
 }
 
@@ -207,6 +231,7 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let loss = prediction.end_of_recovery.map_or_else(Loss::default, |end| known.behind(end));
     let shown = root.display();
     let title = match kind {
+        Kind::MakeRoom => format!("move pg_wal of {shown} to a file system with room, and start it"),
         Kind::Start => format!("start {shown} as it lies"),
         Kind::MakeDirectories => format!("make the missing empty directories in {shown} and start it"),
         Kind::BringWal => format!("put the missing WAL back into {shown} and start it"),
@@ -217,6 +242,10 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let leaves_damage = !ground.damage.is_none() && ground.root() == Some(root.as_path());
     let works = works(&prediction, &start) && !leaves_damage;
     let mut steps = match kind {
+        Kind::MakeRoom => match &ground.room {
+            Some(wal_room) => room::steps(&root, wal_room, &prediction, ground),
+            None => Vec::new(),
+        },
         Kind::Start => restore::start_steps(&root, &prediction, ground),
         Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
         Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
@@ -230,7 +259,10 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         let at = restore::safe_steps(ground).len().min(steps.len());
         steps.insert(at, restore::search_step(first, &loss));
     }
-    let disk = backup.as_ref().map_or(0, |backup| backup.size());
+    let disk = match (kind, &ground.room) {
+        (Kind::MakeRoom, Some(wal_room)) => room::needed(wal_room),
+        _ => backup.as_ref().map_or(0, |backup| backup.size()),
+    };
     let settings = (kind == Kind::Restore && start.recovery_signal).then(|| {
         let target = restore::place_of(&root, ground);
         restore::settings(&start, prediction.major.unwrap_or(Major::V18), &target)
@@ -242,6 +274,10 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
         loss,
         disk,
         risk: match kind {
+            Kind::Start if ground.full().is_some() => {
+                "pg_wal has no room for another segment: the start may fail, or the server stop again"
+            }
+            Kind::MakeRoom => "a start without room does no harm, but it fails again",
             Kind::Start => "the cold copy is what you return to if it fails",
             Kind::MakeDirectories => "if they were not empty, more is missing than the directories",
             Kind::BringWal => "a segment of another history: its first page is tested by the server",
@@ -284,7 +320,7 @@ pub fn sort(ways: &mut [Way]) {
 }
 
 /// Segments of a data directory that its archiver has not sent, and partial ones.
-fn unarchived(pgdata: &Path) -> Vec<String> {
+pub fn unarchived(pgdata: &Path) -> Vec<String> {
     let pg_wal = pgdata.join("pg_wal");
     let waiting = archive_status(&pg_wal).unwrap_or_default().into_iter().filter(|file| !file.done);
     let mut found: Vec<String> = waiting.map(|file| file.name).collect();

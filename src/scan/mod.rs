@@ -43,6 +43,7 @@ pub mod wal_end;
 pub mod wal_find;
 mod wal_pages;
 pub mod wal_picture;
+pub mod wal_room;
 pub mod wal_stats;
 pub mod wal_summaries;
 pub mod wal_units;

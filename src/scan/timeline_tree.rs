@@ -32,7 +32,7 @@ pub use self::origin::{Origin, Trace};
 pub use self::own_part::{OwnPart, RestorePoint, Tally};
 pub use self::promotion::{Promotion, View};
 pub use self::rebuilt::{Line, Proof, Rebuilt};
-pub use self::split::{Side, Split};
+pub use self::split::{Side, Split, first_difference};
 
 /// What the records of all timelines tell.
 #[derive(Debug)]

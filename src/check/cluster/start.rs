@@ -25,6 +25,16 @@ pub enum Foretold {
     },
 }
 
+impl Foretold {
+    /// What comes of it, if that is known.
+    pub fn prediction(&self) -> Option<&Prediction> {
+        match self {
+            Foretold::Known(foresight) => Some(&foresight.prediction),
+            Foretold::Unknown { .. } => None,
+        }
+    }
+}
+
 /// A start that was played.
 #[derive(Debug)]
 pub struct Foresight {

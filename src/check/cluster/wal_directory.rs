@@ -2,7 +2,9 @@
 
 use super::access::named;
 use super::{Examination, unreadable};
+use crate::check::wal_room::no_room;
 use crate::finding::{Coverage, Finding, Findings, Place, dir};
+use crate::scan::wal_room::WalRoom;
 
 pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) -> String {
     let wal = &examination.metadata.wal;
@@ -28,5 +30,7 @@ pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage
         let finding = Finding::new(dir::READY_WITHOUT_FILE, Place::path(first), headline);
         findings.push(named(finding, &wal.ready_without_file));
     }
+    let room = WalRoom::scan(examination.cluster(), &examination.metadata.settings, &[]);
+    room.iter().filter(|room| room.is_full()).for_each(|room| findings.push(no_room(room)));
     format!("{} segments by name", wal.segments.len())
 }

@@ -22,7 +22,7 @@ const MOST_BLOCKS: usize = 32;
 impl Arguments {
     /// Looks for damage, and from where each damaged block is to be had.
     pub(super) fn look_at_data(&self, found: &mut Found) -> Result<(), Failure> {
-        let Some(root) = &self.pgdata else { return Ok(()) };
+        let Some(root) = self.pgdata.first() else { return Ok(()) };
         let cluster = Cluster::scan(root);
         let skipped = match &cluster.control {
             _ if cluster.facts.is_live() => Some("a server runs on it"),

@@ -178,6 +178,9 @@ pub(super) fn verdict(
     ground: &Ground,
     unknown: &[String],
 ) -> String {
+    if let Some(pair) = &ground.pair {
+        return super::nodes::verdict(pair, chosen(ways).map(|(_, way)| way));
+    }
     if ground.is_live() && ways.is_empty() {
         return "a server runs on this directory: nothing is planned while it does".to_owned();
     }
@@ -220,7 +223,7 @@ pub(super) fn verdict(
     }
 }
 
-fn lost(loss: &Loss) -> String {
+pub(super) fn lost(loss: &Loss) -> String {
     match lost_data(loss) {
         Some(data) if loss.commits == Some(0) => format!("lost: {data}"),
         Some(data) => format!("{}; lost: {data}", lost_commits(loss)),

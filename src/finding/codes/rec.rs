@@ -52,4 +52,10 @@ codes! {
     SETTINGS = "REC-017", Fatal, "recovery aborted because of insufficient parameter settings",
         means "A server that takes queries while it recovers has to make room for what the primary tells in its WAL: max_connections, max_worker_processes, max_wal_senders, max_prepared_transactions and max_locks_per_transaction must be at least what they were there.",
         next "Set them to the primary's values, which controldata shows, or hot_standby = off for this recovery. Nothing of the data is wrong.";
+    PARTED = "REC-018", Damage, "two nodes have gone on by themselves",
+        means "Both data directories have WAL that the other one lacks: two servers of one cluster were open for writing at the same time, or a standby was promoted before it had everything. Only one of them can be kept; no tool merges two.",
+        next "Fence both, copy both while they are cold. pgforensic plan --pgdata A --pgdata B says what each has alone and has the steps: keep one, dump from a copy of the other what only that has, make it a standby with pg_rewind or pg_basebackup. Never start both again.";
+    NO_ROOM = "REC-019", Damage, "pg_wal has no room for another segment",
+        means "The file system of pg_wal is full. A server that needs a new segment and cannot have it stops with PANIC, and its next start may fail in the same way. WAL is kept as long as it is not archived, a replication slot needs it, or wal_keep_size says so.",
+        next "Delete nothing in pg_wal: recovery needs it, and what waits there is in no archive. Enlarge the file system, or move pg_wal to another one; then start, mend archiving, drop slots that nobody uses any more. pgforensic plan has the steps.";
 }

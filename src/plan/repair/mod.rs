@@ -122,8 +122,15 @@ pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
     }
     let rules = Rules::new(Some(cluster), &Target::Cluster(root.to_owned()));
     let (geometry, major, abi) = (rules.geometry, rules.major, rules.abi);
-    let site =
-        |root: PathBuf, is_copy| Site { ground, root, geometry, major, abi, wal: known.files(), is_copy };
+    let site = |root: PathBuf, is_copy| Site {
+        ground,
+        root,
+        geometry,
+        major,
+        abi,
+        wal: known.files().map(|(files, _)| files),
+        is_copy,
+    };
     let own = site(root.to_owned(), false);
     let mut each: Vec<Vec<Remedy>> = Vec::new();
     for thing in &damage.things {

@@ -20,7 +20,7 @@ use crate::pg::{Lsn, TimelineId, WalFileName};
 use crate::scan::wal_archive::SegmentFile;
 use crate::scan::wal_picture::Picture;
 use crate::scan::wal_units::{SegmentSource, WalFiles};
-use crate::scan::wal_walk::{Item, Visitor, WalkEnd};
+use crate::scan::wal_walk::{Item, Visitor, WalKind, WalkEnd};
 use crate::source::Error;
 
 /// One of the two servers' WAL.
@@ -116,6 +116,21 @@ fn parted(
     progress: &Arc<AtomicU64>,
 ) -> Option<Split> {
     let kind = picture.kind()?;
+    let lsn = first_difference(kind, name, paths)?;
+    progress.fetch_add(2 * kind.size.bytes(), Ordering::Relaxed);
+    let side = |path: &PathBuf, directory| Side {
+        path: path.clone(),
+        directory,
+        transactions: Tally::default(),
+        end: lsn,
+    };
+    let ([one, two], [first, second]) = (paths, directories);
+    let sides = [side(one, first), side(two, second)];
+    Some(Split { timeline: name.timeline, segment: name, lsn, sides, more: 0 })
+}
+
+/// The first record by which two copies of a segment differ; none if one of them only ends earlier.
+pub fn first_difference(kind: WalKind, name: WalFileName, [one, two]: &[PathBuf; 2]) -> Option<Lsn> {
     let segno = name.segno(kind.size)?;
     let (begin, end) = (kind.size.start(segno), kind.size.start(segno.saturating_add(1)));
     let records = |path: &PathBuf| {
@@ -126,21 +141,10 @@ fn parted(
             records.extend(unit.result.0);
             true
         });
-        progress.fetch_add(kind.size.bytes(), Ordering::Relaxed);
         records
     };
-    let [one, two] = paths;
     let (ours, theirs) = (records(one), records(two));
-    let (lsn, _) = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| *a)?;
-    let side = |path: &PathBuf, directory| Side {
-        path: path.clone(),
-        directory,
-        transactions: Tally::default(),
-        end: lsn,
-    };
-    let [first, second] = directories;
-    let sides = [side(one, first), side(two, second)];
-    Some(Split { timeline: name.timeline, segment: name, lsn, sides, more: 0 })
+    ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| a.0)
 }
 
 /// Positions and CRCs.

@@ -1,9 +1,8 @@
-//! `check --log`: what the server itself said, beside what is found here.
+//! What the server itself said, beside what is found here: `check --log`, `plan --server-log`.
 
 use std::io::BufReader;
 use std::path::Path;
 
-use crate::check::cluster::Examination;
 use crate::check::log_evidence::{Here, compare};
 use crate::check::log_place::{FileKind, Sizes, code, places};
 use crate::cli::Failure;
@@ -11,8 +10,13 @@ use crate::cli::locate::{Examiner, Gathered, Reported, Seen};
 use crate::finding::{Coverage, Finding, Findings, Place};
 use crate::format::server_log::{Subject, Topic};
 use crate::report::{Cell, Section};
+use crate::scan::recovery::Prediction;
+use crate::scan::wal_room::WalRoom;
 use crate::source::Error;
 use crate::source::file::DataFile;
+
+/// `ENOSPC`, as the C library says it.
+const NO_SPACE: &str = "No space left on device";
 
 /// One line, or many of the same.
 struct Row {
@@ -25,19 +29,33 @@ struct Row {
     here: Here,
 }
 
+/// With what it is compared.
+pub(in crate::cli) struct Beside<'a> {
+    /// The data directory.
+    pub root: &'a Path,
+    /// What a start comes to, if that is known.
+    pub prediction: Option<&'a Prediction>,
+    /// pg_wal as a place.
+    pub room: Option<&'a WalRoom>,
+    /// Everything that was found.
+    pub findings: &'a Findings,
+}
+
 /// What came of it.
-pub(super) struct Compared {
+pub(in crate::cli) struct Compared {
     /// The lines.
     pub section: Section,
     /// For the verdict.
     pub sentence: String,
+    /// It says that pg_wal's file system was full.
+    pub no_room: bool,
 }
 
-/// Reads the log and compares; a line that reports trouble becomes a finding.
-pub(super) fn read(
+/// Reads the log and compares; a line that reports trouble becomes a finding in `found`.
+pub(in crate::cli) fn read(
     path: &Path,
-    examination: &Examination,
-    findings: &mut Findings,
+    beside: &Beside,
+    found: &mut Findings,
     coverage: &mut Coverage,
 ) -> Result<Compared, Failure> {
     let file = DataFile::open(path)?;
@@ -47,22 +65,22 @@ pub(super) fn read(
     gathered.log(&mut BufReader::new(file.into_std())).map_err(Error::at(path, "read file"))?;
     gathered.finish();
     // A directory that is no cluster any more has no places to look at.
-    let mut examiner = Examiner::new(examination.cluster().directory.root()).ok();
+    let mut examiner = Examiner::new(beside.root).ok();
     let sizes = examiner.as_ref().map_or(Sizes::ASSUMED, |examiner| examiner.sizes);
     let mut rows = Vec::new();
-    let mut found = Findings::keeping(findings.keeps());
     for reported in gathered.reported {
         let Some(topic) = reported.topic else { continue };
         let places = places(&reported.subject, &sizes);
         let mut seen = None;
         for place in &places {
-            let look = |examiner: &mut Examiner| examiner.look(place, &mut found, coverage);
+            let look = |examiner: &mut Examiner| examiner.look(place, found, coverage);
             let this = examiner.as_mut().and_then(look);
             seen = seen.or_else(|| Some((place.kind.clone(), place.file.clone(), this?)));
         }
-        let here = at_place(topic, seen).unwrap_or_else(|| {
-            compare(Some(topic), &reported.text, lsn(&reported), &examination.foretold, findings)
-        });
+        let here =
+            at_place(topic, seen).or_else(|| space(&reported.text, beside.room)).unwrap_or_else(|| {
+                compare(Some(topic), &reported.text, lsn(&reported), beside.prediction, beside.findings)
+            });
         rows.push(Row {
             line: reported.line,
             last_line: reported.last_line,
@@ -74,7 +92,8 @@ pub(super) fn read(
         });
     }
     for unknown in gathered.unknown {
-        let here = compare(None, &unknown.text, None, &examination.foretold, findings);
+        let here = space(&unknown.text, beside.room)
+            .unwrap_or_else(|| compare(None, &unknown.text, None, beside.prediction, beside.findings));
         rows.push(Row {
             line: unknown.line,
             last_line: unknown.last_line,
@@ -103,8 +122,8 @@ pub(super) fn read(
     for finding in rows.iter().filter_map(|row| finding(path, row)) {
         found.push(finding);
     }
-    findings.append(found);
-    Ok(Compared { sentence: sentence(&rows, gathered.lines), section: section(rows) })
+    let no_room = rows.iter().any(|row| is_full(&row.text) && is_wal(&row.text));
+    Ok(Compared { sentence: sentence(&rows, gathered.lines), section: section(rows), no_room })
 }
 
 fn finding(path: &Path, row: &Row) -> Option<Finding> {
@@ -120,6 +139,29 @@ fn lsn(reported: &Reported) -> Option<crate::pg::Lsn> {
         Subject::Wal { lsn, .. } => lsn,
         _ => None,
     }
+}
+
+fn is_full(text: &str) -> bool {
+    text.contains(NO_SPACE)
+}
+
+/// Is the message about a file of pg_wal?
+fn is_wal(text: &str) -> bool {
+    text.contains("pg_wal/") || text.contains("log file")
+}
+
+/// How much room there is now.
+fn space(text: &str, room: Option<&WalRoom>) -> Option<Here> {
+    let room = room.filter(|_| is_full(text))?;
+    let (free, of) = match is_wal(text) {
+        true => (room.room.free, "pg_wal"),
+        false => (room.data?.free, "the data directory"),
+    };
+    let text = format!("{free} bytes are free now for {of}");
+    Some(match free < room.segment.bytes() {
+        true => Here::Agrees(text),
+        false => Here::Differs(text),
+    })
 }
 
 /// What the place itself says, where the message names one that can be looked at.
