@@ -191,6 +191,9 @@ impl Replay<'_> {
             Target::Time(wanted) => time > *wanted || !self.inclusive && time == *wanted,
             _ => false,
         };
+        // 10 looks at the time only where that is the target.
+        let is_told = self.major >= Major::V11 || matches!(self.target, Some(Target::Time(_)));
+        let time = if is_told { time } else { 0 };
         stops.then(|| format!("recovery stopping before {}", self.said(committed, xid, time)))
     }
 
