@@ -117,8 +117,8 @@ impl Arguments {
         }
         let mut findings = self.findings(&found);
         findings.append(std::mem::take(&mut found.findings));
-        let mut verdict =
-            tables::verdict(&found.ways, found.prediction.as_ref(), &found.ground, &found.unknown);
+        let (prediction, unknown) = (found.prediction.as_ref(), &found.unknown);
+        let mut verdict = tables::verdict(&found.ways, prediction, &found.ground, unknown, self.pages);
         let mut sections: Vec<Section> = found.prediction.iter().map(prediction::section).collect();
         sections.extend(found.ground.pair.iter().flat_map(nodes::sections));
         sections.extend(found.ground.full().map(room::section));

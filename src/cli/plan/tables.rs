@@ -177,6 +177,7 @@ pub(super) fn verdict(
     prediction: Option<&Prediction>,
     ground: &Ground,
     unknown: &[String],
+    reads_pages: bool,
 ) -> String {
     if let Some(pair) = &ground.pair {
         return super::nodes::verdict(pair, chosen(ways).map(|(_, way)| way));
@@ -189,7 +190,8 @@ pub(super) fn verdict(
     };
     let end = best.prediction.as_ref().map(sentence).unwrap_or_default();
     if is_nothing_to_do(best) {
-        return format!("nothing to do: {end}");
+        let unread = if reads_pages { "" } else { "; no page was read, --pages does it" };
+        return format!("nothing to do: {end}{unread}");
     }
     // What was asked for, where it is not what is best.
     let asked = prediction.filter(|prediction| {
