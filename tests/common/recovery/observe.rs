@@ -84,8 +84,8 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     if let Some((_, text)) = fatal {
         set("message", json!(text));
     }
-    // A server that was stopped cleanly has nothing to replay.
-    let idle = outcome == "started" && redo.is_none();
+    // A server that was stopped cleanly looks for nothing to replay.
+    let idle = outcome == "started" && redo.is_none() && !log.contains("redo is not required");
     let reason = if idle { None } else { Some(reason::stop_reason(log)) };
     // Up to 12 a bad page header leaves no line: nobody can tell it from a missing file. Up to 13 the server itself
     // gives old segments new names when it comes to another timeline, and then finds one of them.
