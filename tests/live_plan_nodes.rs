@@ -9,10 +9,9 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use common::scene::{append, shell, wait_for};
-use common::{Server, is_root, json, pgforensic, servers, some_servers};
+use common::scene::{append, shell, type_in, wait_for};
+use common::{Server, json, pgforensic, servers, some_servers};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -136,30 +135,7 @@ impl Nodes<'_> {
 
     /// One command of a step, as the server's user would type it.
     fn type_in(&self, command: &str) -> (bool, String) {
-        let path = format!(
-            "{}:{}:{}",
-            self.server.bin.display(),
-            self.client.bin.display(),
-            std::env::var("PATH").unwrap()
-        );
-        let mut shell = if is_root() {
-            let mut shell = Command::new("runuser");
-            shell.args(["-u", "postgres", "--", "env"]);
-            shell
-        } else {
-            Command::new("env")
-        };
-        shell.arg(format!("PATH={path}")).args([
-            "PGUSER=postgres",
-            "TZ=UTC",
-            "LC_ALL=C",
-            "sh",
-            "-ec",
-            command,
-        ]);
-        let output = shell.current_dir(self.root()).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+        type_in((self.server, self.client), self.root(), &[], command)
     }
 
     fn logs(&self) -> String {

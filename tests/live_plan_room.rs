@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::scene::{append, shell, wait_for};
+use common::scene::{append, shell, type_in, wait_for};
 use common::{Server, is_root, json, pgforensic, servers, some_servers};
 use serde_json::Value;
 
@@ -45,21 +45,8 @@ impl World<'_> {
 
     /// One command, as the server's user would type it.
     fn type_in(&self, command: &str) -> (bool, String) {
-        let path = format!(
-            "{}:{}:{}",
-            self.server.bin.display(),
-            self.client.bin.display(),
-            std::env::var("PATH").unwrap()
-        );
-        let mut shell = Command::new("runuser");
-        shell.args(["-u", "postgres", "--", "env"]).arg(format!("PATH={path}"));
-        shell
-            .arg(format!("PGHOST={}", self.root.display()))
-            .arg(format!("ROOM={}/room", self.root.display()));
-        shell.args(["PGUSER=postgres", "TZ=UTC", "LC_ALL=C", "sh", "-ec", command]);
-        let output = shell.current_dir(self.root).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+        let environment: &[(&str, &Path)] = &[("PGHOST", self.root), ("ROOM", &self.root.join("room"))];
+        type_in((self.server, self.client), self.root, environment, command)
     }
 
     fn log(&self) -> String {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::Server;
+use super::{Server, is_root};
 
 /// Longest wait for a server to do something.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,4 +106,29 @@ impl Scene<'_> {
         let last = self.sql("select pg_walfile_name(pg_switch_wal())");
         wait_for("the archiver", || self.directory.join(archive).join(&last).exists());
     }
+}
+
+/// One command as the server's user types it, with the programs of `server`, those of `client` that it lacks, and ours.
+/// Did it end well, and what did it print?
+pub fn type_in(
+    (server, client): (&Server, &Server),
+    at: &Path,
+    environment: &[(&str, &Path)],
+    command: &str,
+) -> (bool, String) {
+    let ours = Path::new(env!("CARGO_BIN_EXE_pgforensic")).parent().unwrap();
+    let path = [&server.bin, &client.bin, ours].map(|directory| directory.display().to_string()).join(":");
+    let mut shell = if is_root() {
+        let mut shell = Command::new("runuser");
+        shell.args(["-u", "postgres", "--", "env"]);
+        shell
+    } else {
+        Command::new("env")
+    };
+    shell.arg(format!("PATH={path}:{}", std::env::var("PATH").unwrap()));
+    shell.args(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
+    shell.args(["PGUSER=postgres", "TZ=UTC", "LC_ALL=C", "sh", "-ec", command]);
+    let output = shell.current_dir(at).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
-use super::scene::{append, shell, wait_for};
+use super::scene::{append, shell, type_in, wait_for};
 use super::{Server, is_root, json, pgforensic};
 
 /// A primary with an archive and two backups, killed after it had committed for a while.
@@ -117,30 +116,8 @@ impl World<'_> {
 
     /// One command of a step, as the server's user would type it.
     pub fn type_in(&self, at: &Path, command: &str) -> (bool, String) {
-        let ours = Path::new(env!("CARGO_BIN_EXE_pgforensic")).parent().unwrap();
-        let path = format!(
-            "{}:{}:{}:{}",
-            self.server.bin.display(),
-            self.client.bin.display(),
-            ours.display(),
-            std::env::var("PATH").unwrap()
-        );
-        let mut shell = if is_root() {
-            let mut shell = Command::new("runuser");
-            shell.args(["-u", "postgres", "--", "env"]);
-            shell
-        } else {
-            Command::new("env")
-        };
-        shell
-            .arg(format!("PATH={path}"))
-            .arg(format!("PGHOST={}", self.root.display()))
-            .arg(format!("HOME={}", self.root.display()))
-            .arg("PGUSER=postgres");
-        let output =
-            shell.args(["TZ=UTC", "LC_ALL=C", "sh", "-ec", command]).current_dir(at).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+        let environment: &[(&str, &Path)] = &[("PGHOST", &self.root), ("HOME", &self.root)];
+        type_in((self.server, self.client), at, environment, command)
     }
 
     /// Does every step of a plan, and compares with what it says must be seen. Returns the directory that runs then.
