@@ -399,6 +399,8 @@ impl Recovery<'_> {
             last_commit: None,
             prepared: Default::default(),
             stop: None,
+            passed: None,
+            passes_on: false,
             begins_with_redo: self.kind.major >= Major::V17 && redo < begin.checkpoint_at,
             lookahead: start.reads_ahead.map(|depth| {
                 let geometry = (control.blcksz, control.relseg_size);

@@ -109,6 +109,7 @@ impl Recovery<'_> {
         if let Some(lookahead) = &mut replay.lookahead {
             lookahead.begin = prev.is_none().then_some(at);
         }
+        let mut foreign = None;
         loop {
             let walked = Walk::new(self.kind, pages, FAR, FAR).run(at, prev, false, replay);
             if let Some(end) = pages.halt.take() {
@@ -122,8 +123,9 @@ impl Recovery<'_> {
                 && matches!(walked.fault, Some(WalFault::NoPage { .. } | WalFault::ShortPage { .. }))
                 && !pages.has_fault_of_first_page()
             {
-                at = skip_page_header(&self.kind, replay.replayed_to);
-                prev = replay.last.map(|last| last.lsn).or(prev);
+                let (last, end) = replay.read_to();
+                at = skip_page_header(&self.kind, end);
+                prev = last.or(prev);
                 continue;
             }
             let mut passed = None;
@@ -138,17 +140,32 @@ impl Recovery<'_> {
                     });
                 }
                 Some(Stop::End(end)) => return Err(end),
-                Some(Stop::Foreign { page, timeline, passed: end }) => {
-                    passed = Some(end);
-                    (StopReason::UnexpectedPageTli, Some(self.foreign(page, timeline)))
+                Some(Stop::Foreign { page, timeline }) => {
+                    passed = replay.passed;
+                    foreign = Some(self.foreign(page, timeline));
+                    (StopReason::UnexpectedPageTli, foreign.clone())
                 }
                 None => {
                     let fault = pages.fault_behind(walked.fault.unwrap_or(WalFault::NoPage { page: at }));
-                    (StopReason::of(&fault), self.say(&fault))
+                    match foreign.take().filter(|_| self.is_silent(&fault)) {
+                        Some(message) => (StopReason::UnexpectedPageTli, Some(message)),
+                        None => (StopReason::of(&fault), self.say(&fault)),
+                    }
                 }
             };
+            if let Some((_, end)) = passed
+                && self.start.standby_signal
+            {
+                // It tries one record after the other, until one cannot be read.
+                self.ask_archive(pages, replay, end);
+                replay.passes_on = true;
+                replay.drain();
+                let (last, end) = replay.read_to();
+                (prev, at) = (last, skip_page_header(&self.kind, end));
+                continue;
+            }
             let again =
-                passed.is_some_and(|end| self.fails_again(pages, replay, walked.fault.is_some(), end));
+                passed.is_some_and(|(_, end)| self.fails_again(pages, replay, walked.fault.is_some(), end));
             if !again {
                 pages.close();
             }
@@ -158,11 +175,7 @@ impl Recovery<'_> {
                 return Err(End { outcome: Outcome::RefusedToStart, reason, message });
             }
             if self.archive_requested && !pages.in_archive {
-                // All of pg_wal is replayed: from now on the archive is asked.
-                pages.in_archive = true;
-                replay.min_recovery_point = passed.unwrap_or(replay.replayed_to);
-                replay.min_recovery_point_timeline = replay.timeline;
-                replay.check_consistency();
+                self.ask_archive(pages, replay, passed.map_or(replay.replayed_to, |(_, end)| end));
                 // The server has read that record and tries the next one, which is no better.
                 if passed.is_some() {
                     return Ok(Ended { reason, message, at_target: false });
@@ -172,6 +185,16 @@ impl Recovery<'_> {
                 continue;
             }
             return Ok(Ended { reason, message, at_target: false });
+        }
+    }
+
+    /// All of pg_wal was read, to here: from now on the archive is asked.
+    fn ask_archive(&self, pages: &mut ServerPages, replay: &mut Replay, read_to: Lsn) {
+        if !pages.in_archive {
+            pages.in_archive = true;
+            replay.min_recovery_point = read_to;
+            replay.min_recovery_point_timeline = replay.timeline;
+            replay.check_consistency();
         }
     }
 
@@ -189,15 +212,18 @@ impl Recovery<'_> {
         end.0.is_some()
     }
 
+    /// Does the server take this for the end of WAL without a word?
+    fn is_silent(&self, fault: &WalFault) -> bool {
+        matches!(fault, WalFault::NoPage { .. })
+            // The header of a page is tested, and forgotten what was wrong.
+            || fault.is_of_page_header() && self.kind.major < Major::V12
+    }
+
     pub(super) fn say(&self, fault: &WalFault) -> Option<String> {
-        let silent = matches!(fault, WalFault::NoPage { .. })
-            // Up to 11 the header of a page is tested, and forgotten what was wrong; 12 does so at a segment's first page.
-            || fault.is_of_page_header()
-                && (self.kind.major < Major::V12
-                    || self.kind.major == Major::V12 && self.kind.size.offset(fault.place()) == 0);
         // Up to 11 the line ends with the last error that something else had.
         let unsure = matches!(fault, WalFault::ShortPage { .. }) && self.kind.major < Major::V12;
-        (!silent && !unsure).then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
+        (!self.is_silent(fault) && !unsure)
+            .then(|| fault.message(&self.kind, self.shared.file_timeline.get()))
     }
 
     pub(super) fn foreign(&self, page: Lsn, timeline: TimelineId) -> String {
@@ -247,8 +273,10 @@ impl Recovery<'_> {
             return failed(StopReason::TargetNotReached, message);
         }
 
-        let last = replay.last.map_or(begin.checkpoint_at, |last| last.lsn);
-        let end_of_log = self.read_last(pages, last)?;
+        let (last, end) = replay
+            .last
+            .map_or((begin.checkpoint_at, begin.checkpoint_end), |last| (last.lsn, replay.replayed_to));
+        let end_of_log = self.read_last(pages, last, end)?;
         if (end_of_log < replay.min_recovery_point || replay.backup_start_point.is_valid())
             && (self.archive_requested || replay.backup_end_required)
         {
@@ -279,8 +307,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Reads the last record once more, from whatever file is found for it now; gives its end.
-    fn read_last(&self, pages: &mut ServerPages, at: Lsn) -> Result<Lsn, End> {
+    /// Reads the last record once more, from whatever file is found for it now; gives where the server goes on.
+    fn read_last(&self, pages: &mut ServerPages, at: Lsn, replayed_to: Lsn) -> Result<Lsn, End> {
         self.shared.random.set(true);
         let mut end = EndOf(None);
         let walked = Walk::new(self.kind, pages, FAR, FAR).run(at, None, false, &mut end);
@@ -291,11 +319,16 @@ impl Recovery<'_> {
             let message = Some(self.foreign(page, timeline));
             return Err(End { outcome: Outcome::Failed, reason: StopReason::UnexpectedPageTli, message });
         }
-        end.0.ok_or_else(|| {
-            let fault = pages.fault_behind(walked.fault.unwrap_or(WalFault::NoPage { page: at }));
-            let reason = StopReason::of(&fault);
-            End { outcome: Outcome::Failed, reason, message: self.say(&fault) }
-        })
+        if let Some(end) = end.0 {
+            return Ok(end);
+        }
+        let fault = pages.fault_behind(walked.fault.unwrap_or(WalFault::NoPage { page: at }));
+        if self.is_silent(&fault) {
+            // Nothing is said, so nothing ends the start. Since 13 the place was set before the record was read.
+            return Ok(if self.kind.major < Major::V13 { replayed_to } else { at });
+        }
+        let reason = StopReason::of(&fault);
+        Err(End { outcome: Outcome::Failed, reason, message: self.say(&fault) })
     }
 }
 

@@ -27,8 +27,8 @@ const WAL_LEVEL_MINIMAL: i32 = 0;
 pub(super) enum Stop {
     /// The target; with the server's line.
     Target(String),
-    /// The record is not accepted: its page is of a timeline that is not expected. Its end is `passed`.
-    Foreign { page: Lsn, timeline: TimelineId, passed: Lsn },
+    /// The record is not accepted: its page is of a timeline that is not expected.
+    Foreign { page: Lsn, timeline: TimelineId },
     /// An error.
     End(End),
 }
@@ -90,6 +90,10 @@ pub(super) struct Replay<'r> {
     /// Transactions prepared by records replayed here, and the segments of these.
     pub(super) prepared: BTreeMap<u32, Lsn>,
     pub(super) stop: Option<Stop>,
+    /// The last record that was not accepted, and its end.
+    pub(super) passed: Option<(Lsn, Lsn)>,
+    /// A standby goes on behind records that it does not accept.
+    pub(super) passes_on: bool,
     /// 17+: the record at REDO, where that lies before the checkpoint, must be the mark of it.
     pub(super) begins_with_redo: bool,
     /// 15+: records are read ahead of replay.
@@ -147,10 +151,19 @@ impl Replay<'_> {
         ahead
     }
 
+    /// The last record that was read, and where the next one is looked for.
+    pub(super) fn read_to(&self) -> (Option<Lsn>, Lsn) {
+        match self.passed {
+            Some((lsn, end)) if end > self.replayed_to => (Some(lsn), end),
+            _ => (self.last.map(|last| last.lsn), self.replayed_to),
+        }
+    }
+
     fn replay(&mut self, step: &Step) {
         // The last page that was read counts, be it ahead of this record.
         if let Some((page, timeline)) = self.shared.foreign.get() {
-            self.stop = Some(Stop::Foreign { page, timeline, passed: step.end });
+            self.passed = Some((step.lsn, step.end));
+            self.stop = (!self.passes_on).then_some(Stop::Foreign { page, timeline });
             return;
         }
         if self.first.is_none() && self.begins_with_redo && !matches!(step.what, What::CheckpointRedo) {

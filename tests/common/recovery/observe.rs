@@ -86,7 +86,7 @@ pub fn fields(world: &World, scenario: &Scenario, recovery: &Recovery) -> Map<St
     }
     // A server that was stopped cleanly looks for nothing to replay.
     let idle = outcome == "started" && redo.is_none() && !log.contains("redo is not required");
-    let reason = if idle { None } else { Some(reason::stop_reason(log)) };
+    let reason = if idle { None } else { Some(reason::stop(log).0) };
     // Up to 12 a bad page header leaves no line: nobody can tell it from a missing file. Up to 13 the server itself
     // gives old segments new names when it comes to another timeline, and then finds one of them.
     let silent = world.server.major < 13 && reason == Some("wal_missing");

@@ -96,16 +96,16 @@ pub fn has_no_error(log: &str) -> bool {
     lines(log).iter().all(|(level, _)| !matches!(*level, "ERROR" | "FATAL" | "PANIC"))
 }
 
-/// FATAL or PANIC says it; without one it is the line at the target, or the last one about the WAL. A file that is
-/// not there leaves no line at all.
-pub fn stop_reason(log: &str) -> &'static str {
+/// The word, and the line that has it: FATAL or PANIC says it; without one it is the line at the target, or the last
+/// one about the WAL. A file that is not there leaves no line at all.
+pub fn stop(log: &str) -> (&'static str, Option<&str>) {
     let lines = of_recovery(log);
     let word = |text: &str| REASONS.iter().find(|(part, _)| text.contains(part)).map(|(_, word)| *word);
-    if let Some((_, text)) = lines.iter().find(|(level, _)| matches!(*level, "FATAL" | "PANIC")) {
-        return word(text).unwrap_or("unknown");
-    }
-    if let Some((_, text)) = lines.iter().find(|(_, text)| text.starts_with("recovery stopping")) {
-        return word(text).unwrap_or("unknown");
+    let end = lines.iter().find(|(level, _)| matches!(*level, "FATAL" | "PANIC"));
+    if let Some((_, text)) =
+        end.or_else(|| lines.iter().find(|(_, text)| text.starts_with("recovery stopping")))
+    {
+        return (word(text).unwrap_or("unknown"), Some(text));
     }
     // Lines from before are about a copy that was not the last one: another file was brought since then.
     let redo = lines.iter().position(|(_, text)| text.starts_with("redo starts at")).unwrap_or(0);
@@ -113,7 +113,8 @@ pub fn stop_reason(log: &str) -> &'static str {
     let restored =
         |(_, text): &(&str, &str)| text.starts_with("restored log file") && !text.contains(".history");
     let redo = lines[..end].iter().rposition(restored).map_or(redo, |at| at.max(redo));
-    lines[redo..end.max(redo)].iter().rev().find_map(|(_, text)| word(text)).unwrap_or("wal_missing")
+    let last = lines[redo..end.max(redo)].iter().rev().find_map(|(_, text)| Some((word(text)?, Some(*text))));
+    last.unwrap_or(("wal_missing", None))
 }
 
 /// The line that ended the server.
