@@ -57,14 +57,21 @@ pub(super) fn read_control(
         };
         return Err(End::refused(StopReason::BadControlFile, message));
     }
+    let incompatible =
+        || End::refused(StopReason::BadControlFile, "database files are incompatible with server");
+    let wanted = version.and_then(Major::from_number);
+    // The server looks at the version first: of another one it would test the wrong bytes.
+    if wanted.is_some_and(|major| major.version().control_version != detected.control.pg_control_version) {
+        return Err(incompatible());
+    }
     if !detected.crc_is_right() {
         return Err(End::refused(StopReason::BadControlFile, "incorrect checksum in control file"));
     }
     let (Some(major), Some(segment_size)) = (
-        detected.major().filter(|major| version.and_then(Major::from_number) == Some(*major)),
+        detected.major().filter(|major| wanted == Some(*major)),
         WalSegSize::new(detected.control.xlog_seg_size.into()),
     ) else {
-        return Err(End::refused(StopReason::BadControlFile, "database files are incompatible with server"));
+        return Err(incompatible());
     };
     let control = detected.control;
     prediction.major = Some(major);
