@@ -1,6 +1,6 @@
 //! The line pointers of a table, in a few bits each: what the addresses in its indexes can point to.
 //!
-//! Half a byte for an item and four for a block. A window ends where its memory does, then the next one begins:
+//! A byte for an item and four for a block. A window ends where its memory does, then the next one begins:
 //! whoever examines an index against a large table reads the index once for every window.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::format::page::items::{ItemId, LpFlags, line_pointers};
 use crate::format::reader::{Abi, u16_at};
 use crate::pg::{BlockNumber, ItemPointer};
 
-/// Bytes of one window: about 8 GB of a table with 100 rows on a page.
+/// Bytes of one window: about 5 GB of a table with 100 rows on a page.
 const WINDOW: usize = 64 << 20;
 /// Blocks that are read at once.
 const BATCH: BlockNumber = 32;
@@ -56,9 +56,8 @@ pub struct HeapItems {
     blocks: BlockNumber,
     /// For each block of the window and for its end: where its items begin, counted in items.
     starts: Vec<u32>,
-    /// Two items in a byte, the first one low.
+    /// [`HeapItem`] of each item.
     states: Vec<u8>,
-    items: u32,
     new: BTreeSet<BlockNumber>,
     unreadable: BTreeSet<BlockNumber>,
 }
@@ -81,7 +80,6 @@ impl HeapItems {
             blocks: heap.blocks(),
             starts: vec![0],
             states: Vec::new(),
-            items: 0,
             new: BTreeSet::new(),
             unreadable: BTreeSet::new(),
         };
@@ -107,26 +105,17 @@ impl HeapItems {
     }
 
     fn append<T>(&mut self, part: &Part<T>) {
-        let mut states = part.states.iter();
+        let mut end = self.states.len();
         for page in &part.pages {
             let block = self.range().end;
             match page {
-                Page::Items(count) => states.by_ref().take(*count).for_each(|state| self.push(*state)),
+                Page::Items(count) => end += count,
                 Page::New => _ = self.new.insert(block),
                 Page::Unreadable => _ = self.unreadable.insert(block),
             }
-            self.starts.push(self.items);
+            self.starts.push(end as u32);
         }
-    }
-
-    #[inline]
-    fn push(&mut self, state: u8) {
-        let low = self.items.is_multiple_of(2);
-        match self.states.last_mut() {
-            Some(last) if !low => *last |= state << 4,
-            _ => self.states.push(state),
-        }
-        self.items += 1;
+        self.states.extend_from_slice(&part.states);
     }
 
     /// The blocks of the window.
@@ -146,34 +135,40 @@ impl HeapItems {
         u16::try_from(end - start).ok()
     }
 
-    /// Counts the items of the window: where what a caller keeps of this one is.
-    pub fn slot(&self, tid: ItemPointer) -> Option<usize> {
-        let items = self.items(tid.block)?;
-        let start = *self.starts.get((tid.block - self.first) as usize)?;
-        (1..=items).contains(&tid.offset).then(|| start as usize + usize::from(tid.offset) - 1)
-    }
-
     /// What is at an address.
     pub fn get(&self, tid: ItemPointer) -> HeapItem {
-        if tid.block >= self.blocks {
-            return HeapItem::PastEnd;
-        }
-        let Some(items) = self.items(tid.block) else { return HeapItem::Outside };
-        if tid.offset == 0 || tid.offset > items {
-            return match tid.block {
-                block if self.unreadable.contains(&block) => HeapItem::Unreadable,
-                block if self.new.contains(&block) => HeapItem::NewPage,
-                _ => HeapItem::PastItems,
+        self.find(tid).0
+    }
+
+    /// What is at an address, and the number of the item in the window: where what a caller keeps of it is.
+    #[inline]
+    pub fn find(&self, tid: ItemPointer) -> (HeapItem, usize) {
+        let index = tid.block.wrapping_sub(self.first) as usize;
+        if let (Some(start), Some(end)) = (self.starts.get(index), self.starts.get(index + 1))
+            && tid.offset != 0
+            && u32::from(tid.offset) <= end - start
+        {
+            let slot = *start as usize + usize::from(tid.offset) - 1;
+            let item = match self.states.get(slot) {
+                Some(1) => HeapItem::Normal,
+                Some(2) => HeapItem::HeapOnly,
+                Some(3) => HeapItem::Redirect,
+                Some(4) => HeapItem::Dead,
+                _ => HeapItem::Unused,
             };
+            return (item, slot);
         }
-        let at = self.slot(tid).unwrap_or(usize::MAX);
-        let pair = self.states.get(at / 2).copied().unwrap_or(0);
-        match if at.is_multiple_of(2) { pair & 15 } else { pair >> 4 } {
-            1 => HeapItem::Normal,
-            2 => HeapItem::HeapOnly,
-            3 => HeapItem::Redirect,
-            4 => HeapItem::Dead,
-            _ => HeapItem::Unused,
+        (self.not_an_item(tid), usize::MAX)
+    }
+
+    #[cold]
+    fn not_an_item(&self, tid: ItemPointer) -> HeapItem {
+        match tid.block {
+            block if block >= self.blocks => HeapItem::PastEnd,
+            block if !self.range().contains(&block) => HeapItem::Outside,
+            block if self.unreadable.contains(&block) => HeapItem::Unreadable,
+            block if self.new.contains(&block) => HeapItem::NewPage,
+            _ => HeapItem::PastItems,
         }
     }
 }

@@ -22,12 +22,13 @@ use crate::finding::{Code, Finding, Place, Severity, hea};
 use crate::format::page::items::{ItemId, LpFlags, line_pointers};
 use crate::format::page::{HeapTupleHeader, PageHeaderData};
 use crate::format::reader::Abi;
-use crate::pg::{BlockNumber, Lsn, Major};
+use crate::pg::{BlockNumber, ItemPointer, Lsn, Major};
 use crate::scan::pages::is_zero;
 use attribute::Columns;
 pub use attribute::ToastPointer;
 use chain::Item;
 use line_pointer::Occupied;
+use tuple::Visible;
 use visible::VisibilityMap;
 pub use xid::is_settled;
 use xid::{Bounds, Outcomes};
@@ -88,6 +89,10 @@ pub struct HeapCheck<'e, 'a> {
     tally: HeapTally,
     /// Find TOAST pointers, tell nothing.
     collected: Option<Vec<ToastPointer>>,
+    /// The last row version about which nothing was told, and what it is: most are like the one before them.
+    usual: Option<(HeapTupleHeader, Item, Visible)>,
+    /// How often something was told.
+    told: u64,
     // Of the page at hand.
     block: BlockNumber,
     items: Vec<Item>,
@@ -114,6 +119,8 @@ impl<'e, 'a> HeapCheck<'e, 'a> {
             map: VisibilityMap::open(examined),
             tally: HeapTally::default(),
             collected: None,
+            usual: None,
+            told: 0,
             block: 0,
             items: Vec::new(),
             occupied: Occupied::new(cluster.geometry.page_size, cluster.abi),
@@ -212,15 +219,35 @@ impl<'e, 'a> HeapCheck<'e, 'a> {
         let Some(header) = HeapTupleHeader::of(bytes, self.abi) else {
             return Item::INVALID;
         };
+        let is_last = header.t_ctid == ItemPointer { block: self.block, offset };
+        if is_last
+            && let Some((usual, item, visible)) = self.usual
+            && usual.t_xmin == header.t_xmin
+            && usual.t_xmax == header.t_xmax
+            && usual.t_field3 == header.t_field3
+            && usual.t_infomask == header.t_infomask
+            && usual.t_infomask2 == header.t_infomask2
+            && usual.t_hoff == header.t_hoff
+            && usize::from(header.t_hoff) <= bytes.len()
+        {
+            if visible.is_checkable {
+                self.attributes(offset, &header, bytes, visible.could_be_pruned);
+            }
+            return item;
+        }
+        let told = self.told;
         let mut item = Item::of(offset, self.block, &header);
         if !self.header(offset, &header, bytes.len(), &mut item) {
             return item;
         }
         let visible = self.transactions(offset, &header, &mut item);
+        self.frozen(offset, &header);
+        if is_last && self.told == told {
+            self.usual = Some((header, item, visible));
+        }
         if visible.is_checkable {
             self.attributes(offset, &header, bytes, visible.could_be_pruned);
         }
-        self.frozen(offset, &header);
         item
     }
 
@@ -246,6 +273,7 @@ impl<'e, 'a> HeapCheck<'e, 'a> {
         tuple: Option<&HeapTupleHeader>,
         across: bool,
     ) {
+        self.told += 1;
         if self.collected.is_some() {
             return;
         }

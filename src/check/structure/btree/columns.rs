@@ -101,6 +101,17 @@ pub(super) enum Value<'a> {
     Toasted(&'a [u8]),
 }
 
+impl<'a> Value<'a> {
+    /// `None`: null.
+    #[inline]
+    pub(super) fn bytes(&self) -> Option<&'a [u8]> {
+        match self {
+            Value::Null => None,
+            Value::Plain(bytes) | Value::Toasted(bytes) => Some(bytes),
+        }
+    }
+}
+
 /// Those of a tuple: few, and of millions of tuples.
 pub(super) type Values<'a> = SmallVec<[Value<'a>; 2]>;
 
@@ -130,6 +141,19 @@ impl Columns {
             columns: relation.attributes.iter().enumerate().map(column).collect(),
             abi,
         })
+    }
+
+    /// The only column, if its values are integers.
+    pub(super) fn integer(&self) -> Option<Integer> {
+        let [column] = self.columns.as_slice() else { return None };
+        let signed = match column.order? {
+            Order::Signed => true,
+            Order::Unsigned => false,
+            _ => return None,
+        };
+        let width = usize::try_from(column.attlen).ok().filter(|width| [2, 4, 8].contains(width))?;
+        let alone = self.natts == 1 && self.nkeyatts == 1;
+        alone.then_some(Integer { width, signed, descending: column.descending, abi: self.abi })
     }
 
     /// Are the positions of the columns known?
@@ -173,6 +197,28 @@ impl Columns {
             }
         }
         Some(Ordering::Equal)
+    }
+}
+
+/// A column of integers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Integer {
+    /// Bytes of a value.
+    pub(super) width: usize,
+    signed: bool,
+    descending: bool,
+    abi: Abi,
+}
+
+impl Integer {
+    /// A number that ranks as the value does in the index.
+    #[inline]
+    pub(super) fn rank(&self, bytes: &[u8]) -> Option<i64> {
+        let value = match self.signed {
+            true => signed(bytes, self.abi)?,
+            false => (unsigned(bytes, self.abi)? ^ 1 << 63) as i64,
+        };
+        Some(if self.descending { !value } else { value })
     }
 }
 

@@ -57,12 +57,13 @@ impl Items<'_> {
     /// Examines the items of a page by themselves, and of a leaf page with the rows of the table.
     pub(super) fn examine(&self, page: &BtPage) -> Found {
         let mut found = Found { findings: Vec::new(), whole: true };
+        if self.is_as_usual(page, &mut found) {
+            return found;
+        }
         let mut below: Option<Ranked> = None;
         let rows = self.rows.as_ref().filter(|_| page.is_leaf());
         for offset in 1..=page.items() {
-            let Some(tuple) = self.tuple(page, offset, &mut found) else { continue };
-            let item =
-                self.columns.as_ref().and_then(|columns| self.rank(page, offset, tuple, columns, &mut found));
+            let Some((tuple, item)) = self.item(page, offset, &mut found) else { continue };
             if offset < page.first_data() {
                 continue;
             }
@@ -80,6 +81,19 @@ impl Items<'_> {
             self.last_and_high_key(page, &last, &mut found);
         }
         found
+    }
+
+    /// An item that is a tuple, with its key if it has one. What is wrong with it is told.
+    #[inline]
+    pub(super) fn item<'p>(
+        &self,
+        page: &'p BtPage,
+        offset: u16,
+        found: &mut Found,
+    ) -> Option<(BtTuple<'p>, Option<Ranked<'p>>)> {
+        let tuple = self.tuple(page, offset, found)?;
+        let columns = self.columns.as_ref();
+        Some((tuple, columns.and_then(|columns| self.rank(page, offset, tuple, columns, found))))
     }
 
     /// The entries of a leaf page that was examined, with the rows of another window.

@@ -13,6 +13,7 @@
 //! | `columns.rs` | the columns of a tuple and their order |
 //! | `walk.rs` | links between pages: siblings, downlinks, high keys |
 //! | `items.rs` | the items of a page: sizes and kinds |
+//! | `quick.rs` | pages on which all is as it mostly is |
 //! | `order.rs` | the order of their keys |
 //! | `rows.rs` | the rows of the table, in a few bits each |
 //! | `table.rs` | entries against rows |
@@ -25,6 +26,7 @@ mod columns;
 mod items;
 mod order;
 mod page;
+mod quick;
 mod rows;
 mod table;
 mod walk;

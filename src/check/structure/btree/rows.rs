@@ -28,7 +28,7 @@ use crate::pg::{BlockNumber, ItemPointer};
 use crate::scan::catalog::Relation;
 use crate::scan::crew::Crew;
 use crate::scan::fork::Fork;
-use crate::scan::heap_items::HeapItems;
+use crate::scan::heap_items::{HeapItem, HeapItems};
 use crate::scan::slru_lookup::{SlruLookup, is_normal};
 
 /// A version in the chain is visible to everyone.
@@ -115,20 +115,34 @@ impl Layout {
             .collect()
     }
 
+    /// The sum over these columns.
+    #[inline]
+    fn sum_of_row(&self, head: &HeapTupleHeader, tuple: &[u8], abi: Abi) -> Option<u16> {
+        if let Some(fixed) = self.fixed.as_ref().filter(|_| !head.has(HEAP_HASNULL))
+            && usize::from(head.natts()) >= self.attributes.len()
+            && let Some(columns) = tuple.get(usize::from(head.t_hoff)..)
+            && fixed.last().is_none_or(|last| last.end <= columns.len())
+        {
+            return Some(sum(fixed.iter().map(|place| columns.get(place.clone()))));
+        }
+        Some(sum(self.of_row(head, tuple, abi)?.iter().map(Value::bytes)))
+    }
+
     /// The same columns in an entry.
     fn of_entry<'k, 't>(&self, values: &'k [Value<'t>]) -> impl Iterator<Item = &'k Value<'t>> {
         values.iter().zip(&self.wanted).filter(|(_, wanted)| wanted.is_some()).map(|(value, _)| value)
     }
 }
 
-/// 13 bits that are never 0.
-fn sum<'a>(values: impl IntoIterator<Item = &'a Value<'a>>) -> u16 {
+/// 13 bits that are never 0. `None` is null.
+#[inline]
+fn sum<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> u16 {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     let mut add = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     for value in values {
         match value {
-            Value::Null => add(0),
-            Value::Plain(bytes) | Value::Toasted(bytes) => {
+            None => add(0),
+            Some(bytes) => {
                 let (words, rest) = bytes.as_chunks::<8>();
                 words.iter().for_each(|word| add(u64::from_le_bytes(*word)));
                 add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
@@ -203,6 +217,17 @@ impl Visibility<'_> {
     }
 }
 
+/// What is known of the row of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Noted {
+    /// Nothing is wrong, or nothing can be said.
+    Fine,
+    /// It may have another key.
+    MayDiffer,
+    /// There is none that an entry may point to.
+    NoRow(HeapItem),
+}
+
 /// A window of the table.
 #[derive(Debug)]
 pub(super) struct Rows<'h> {
@@ -238,18 +263,29 @@ impl<'h> Rows<'h> {
     }
 
     fn row(&self, tid: ItemPointer) -> Option<&AtomicU16> {
-        self.rows.get(self.items.slot(tid)?)
+        self.rows.get(self.items.find(tid).1)
     }
 
-    /// Notes an entry; false: there was one before. Which of the two came first depends on the threads.
+    /// Notes an entry. `sum`: of its key, if that is known. Of two entries for the same row, which one came first
+    /// depends on the threads.
     #[inline]
-    pub(super) fn is_first(&self, tid: ItemPointer) -> bool {
-        let Some(row) = self.row(tid) else { return true };
-        let is_first = row.fetch_or(SEEN, Relaxed) & SEEN == 0;
-        if !is_first {
-            row.fetch_or(TWICE, Relaxed);
+    pub(super) fn note(&self, tid: ItemPointer, sum: Option<u16>) -> Noted {
+        let (item, slot) = self.items.find(tid);
+        match item {
+            HeapItem::Outside | HeapItem::Unreadable => Noted::Fine,
+            HeapItem::Normal | HeapItem::Redirect | HeapItem::Dead => {
+                let Some(row) = self.rows.get(slot) else { return Noted::Fine };
+                let before = row.fetch_or(SEEN, Relaxed);
+                if before & SEEN != 0 {
+                    // Told when all are known.
+                    row.fetch_or(TWICE, Relaxed);
+                } else if sum.is_some_and(|sum| ![0, sum].contains(&(before & SUM))) {
+                    return Noted::MayDiffer;
+                }
+                Noted::Fine
+            }
+            item => Noted::NoRow(item),
         }
-        is_first
     }
 
     /// Does any row have several entries?
@@ -268,13 +304,13 @@ impl<'h> Rows<'h> {
     pub(super) fn sum(&self, key: &[Value]) -> Option<u16> {
         let layout = self.layout.as_ref()?;
         let known = layout.of_entry(key).all(|value| !matches!(value, Value::Toasted(_)));
-        known.then(|| sum(layout.of_entry(key)))
+        known.then(|| sum(layout.of_entry(key).map(Value::bytes)))
     }
 
-    /// May the row of an entry with this sum have another key?
+    /// The same of an index with one column.
     #[inline]
-    pub(super) fn may_differ(&self, tid: ItemPointer, sum: u16) -> bool {
-        self.row(tid).is_some_and(|row| ![0, sum].contains(&(row.load(Relaxed) & SUM)))
+    pub(super) fn sum_of_one(&self, key: &[u8]) -> Option<u16> {
+        self.layout.as_ref().map(|_| sum(std::iter::once(Some(key))))
     }
 
     /// The key of an entry and what the row has instead, if it certainly has something else.
@@ -321,9 +357,16 @@ fn window(
     (abi, crew): (Abi, &Crew),
 ) -> (HeapItems, Vec<AtomicU16>) {
     HeapItems::read_with(heap, first, (abi, crew), |block, page, header, rows| {
-        let ids: SmallVec<[ItemId; 128]> = line_pointers(page, header, abi).map(|(_, id)| id).collect();
-        for (number, id) in ids.iter().enumerate() {
-            let mut members = chain(page, (block, &ids), number as u16 + 1, abi);
+        let mut all: SmallVec<[ItemId; 128]> = SmallVec::new();
+        for (offset, id) in line_pointers(page, header, abi) {
+            if let Some(row) = only_version(page, id, layout, abi) {
+                rows.push(AtomicU16::new(row));
+                continue;
+            }
+            if all.is_empty() {
+                all.extend(line_pointers(page, header, abi).map(|(_, id)| id));
+            }
+            let mut members = chain(page, (block, &all), offset, abi);
             let start = members.next();
             let is_heap_only = |(head, _): &(HeapTupleHeader, _)| head.t_infomask2 & HEAP_ONLY_TUPLE != 0;
             if id.lp_flags == LpFlags::Normal && start.as_ref().is_some_and(is_heap_only) {
@@ -331,10 +374,21 @@ fn window(
                 continue;
             }
             let key = layout
-                .zip(start)
-                .and_then(|(layout, (head, bytes))| Some(sum(layout.of_row(&head, bytes, abi)?.iter())));
+                .zip(start.as_ref())
+                .and_then(|(layout, (head, bytes))| layout.sum_of_row(head, bytes, abi));
             let live = start.into_iter().chain(members).any(|(head, _)| visibility.is_live(&head));
             rows.push(AtomicU16::new(if live { LIVE } else { 0 } | key.unwrap_or(0)));
         }
     })
+}
+
+/// What most rows are: one version, and its hints say that everyone sees it.
+#[inline]
+fn only_version(page: &[u8], id: ItemId, layout: Option<&Layout>, abi: Abi) -> Option<u16> {
+    let tuple = page.get(id.bytes()).filter(|_| id.lp_flags == LpFlags::Normal)?;
+    let head = HeapTupleHeader::of(tuple, abi)?;
+    let hints = HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID;
+    let is_alone = head.t_infomask2 & (HEAP_ONLY_TUPLE | HEAP_HOT_UPDATED) == 0;
+    let key = || layout.and_then(|layout| layout.sum_of_row(&head, tuple, abi));
+    (is_alone && head.t_infomask & hints == hints).then(|| LIVE | key().unwrap_or(0))
 }

@@ -2,7 +2,7 @@
 
 use super::items::{Found, Items, Ranked};
 use super::page::{BtPage, BtTuple};
-use super::rows::{Layout, Rows, Visibility};
+use super::rows::{Layout, Noted, Rows, Visibility};
 use super::{Examined, Tree};
 use crate::check::structure::{Spot, place};
 use crate::finding::{Finding, btr};
@@ -42,27 +42,32 @@ impl Items<'_> {
         }
         let sum = item.and_then(|item| rows.sum(&item.key));
         for tid in tuple.tids(self.abi) {
-            let what = rows.items.get(tid);
-            let why = match what {
-                HeapItem::Outside | HeapItem::Unreadable => continue,
-                HeapItem::Normal | HeapItem::Redirect | HeapItem::Dead => {
-                    // Those that come twice are told when all are known.
-                    if rows.is_first(tid)
-                        && sum.is_some_and(|sum| rows.may_differ(tid, sum))
-                        && let Some([entry, row]) = item.and_then(|item| rows.differs(tid, &item.key))
-                    {
-                        let keys = (entry.join(" "), row.join(" "));
-                        self.key_differs(page, (offset, tid), rows, keys, found);
-                    }
-                    continue;
-                }
-                HeapItem::Unused => "an unused line pointer",
-                HeapItem::HeapOnly => "a heap-only tuple",
-                HeapItem::PastItems => "an item that is not there",
-                HeapItem::NewPage => "a page that was never used",
-                HeapItem::PastEnd => "a block behind the end",
-            };
-            self.no_row(page, (offset, tuple), tid, (why, rows), found);
+            self.address(page, (offset, tid), sum, rows, found);
+        }
+    }
+
+    /// One address in an entry; `sum`: of the key.
+    #[inline]
+    pub(super) fn address(
+        &self,
+        page: &BtPage,
+        (offset, tid): (u16, ItemPointer),
+        sum: Option<u16>,
+        rows: &Rows,
+        found: &mut Found,
+    ) {
+        match rows.note(tid, sum) {
+            Noted::Fine => {}
+            Noted::MayDiffer => self.compare_key(page, (offset, tid), rows, found),
+            Noted::NoRow(what) => self.no_row(page, (offset, tid), (what, rows), found),
+        }
+    }
+
+    #[cold]
+    fn compare_key(&self, page: &BtPage, at: (u16, ItemPointer), rows: &Rows, found: &mut Found) {
+        let item = self.ranked(page, at.0);
+        if let Some([entry, row]) = item.and_then(|item| rows.differs(at.1, &item.key)) {
+            self.key_differs(page, at, rows, (entry.join(" "), row.join(" ")), found);
         }
     }
 
@@ -84,11 +89,18 @@ impl Items<'_> {
     fn no_row(
         &self,
         page: &BtPage,
-        (offset, tuple): (u16, &BtTuple),
-        tid: ItemPointer,
-        (why, rows): (&str, &Rows),
+        (offset, tid): (u16, ItemPointer),
+        (what, rows): (HeapItem, &Rows),
         found: &mut Found,
     ) {
+        let why = match what {
+            HeapItem::HeapOnly => "a heap-only tuple",
+            HeapItem::PastItems => "an item that is not there",
+            HeapItem::NewPage => "a page that was never used",
+            HeapItem::PastEnd => "a block behind the end",
+            _ => "an unused line pointer",
+        };
+        let entry = page.sound(offset).map(|tuple| hex::encode(tuple.bytes)).unwrap_or_default();
         let spot = Spot::item(page.block, offset);
         let text = format!(
             "entry of index \"{}\" points to {why} of table \"{}\": {spot}, row {tid}",
@@ -96,7 +108,7 @@ impl Items<'_> {
         );
         let finding = self
             .finding(btr::NO_ROW, spot, text)
-            .measured("entry", hex::encode(tuple.bytes))
+            .measured("entry", entry)
             .measured("blocks of the table", rows.heap.blocks());
         found.push(finding, &of_one_moment(page));
     }

@@ -29,6 +29,7 @@ const SPEC_TOKEN_OFFSET_NUMBER: u16 = 0xFFFE;
 const LINE_POINTER_SIZE: usize = 4;
 
 /// What may be done with a row version.
+#[derive(Clone, Copy)]
 pub(super) struct Visible {
     /// Its columns are those of the table.
     pub(super) is_checkable: bool,
