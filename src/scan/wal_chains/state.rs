@@ -66,7 +66,8 @@ impl Memory {
             format!("cluster {} {number} {}\n", kind.system_id, kind.size.bytes()).as_bytes(),
         );
         let mut sorted: Vec<_> = self.known.iter().collect();
-        sorted.sort_unstable_by_key(|(path, _)| path.as_path());
+        // By their bytes: paths compare component by component, which takes ten times as long.
+        sorted.sort_unstable_by_key(|(path, _)| path.as_os_str());
         for (path, known) in sorted {
             let path = path.as_os_str().as_bytes();
             if path.contains(&b'\n') {
