@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 
 use common::scene::shell;
-use common::{cluster, json, pgforensic};
+use common::{cluster, json, pgforensic, testdata_text};
 
 /// The clusters were stopped properly: nothing is replayed and nothing is to be done.
 #[test]
@@ -23,6 +23,51 @@ fn a_sound_cluster_needs_no_plan() {
         assert!(plan["verdict"].as_str().unwrap().starts_with("nothing to do"), "{major}: {plan:#}");
         assert!(plan["steps"].is_null(), "{major}");
     }
+}
+
+/// The bundled backup and archive: what is foretold is what the server did, by its recorded log and the rows counted.
+#[test]
+fn the_bundled_restore_goes_as_its_server_said() {
+    let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/restore");
+    let output =
+        pgforensic(&testdata, &["plan", "--backup", "backup", "--archive", "archive", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let plan = json(&output);
+    let log = testdata_text("restore/server.log");
+    let said = |text: &str| -> &str {
+        let rest = log.lines().find_map(|line| line.strip_prefix("LOG:  ")?.strip_prefix(text));
+        rest.unwrap().split_whitespace().next().unwrap()
+    };
+    let prediction = &plan["prediction"];
+    assert_eq!(prediction["outcome"], "promoted");
+    assert_eq!(prediction["redo_start_lsn"], said("redo starts at "));
+    assert_eq!(prediction["consistent_lsn"], said("consistent recovery state reached at "));
+    assert_eq!(prediction["new_timeline"].to_string(), said("selected new timeline ID: "));
+    let last =
+        log.lines().find_map(|line| line.strip_prefix("LOG:  last completed transaction was at log time "));
+    // The server leaves out zeros at the end.
+    let foretold = prediction["last_completed_transaction_time"].as_str().unwrap().trim_end_matches('Z');
+    let foretold = foretold.replace('T', " ");
+    assert_eq!(format!("{}+00", foretold.trim_end_matches('0').trim_end_matches('.')), last.unwrap());
+    let restored = log.lines().filter_map(|line| line.strip_prefix("LOG:  restored log file \""));
+    let restored: Vec<&str> = restored.map(|rest| rest.split('"').next().unwrap()).collect();
+    let requests = prediction["wal_requests"].as_array().unwrap().iter();
+    let brought: Vec<&str> = requests
+        .filter(|request| request["answer"] == "restored")
+        .map(|request| request["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(brought, restored);
+    // Each order is a transaction of its own. What the missing segment had nobody can count.
+    let orders = testdata_text("restore/orders.txt");
+    let count = |what: &str| -> u64 {
+        orders.lines().find_map(|line| line.strip_prefix(what)).unwrap().trim().parse().unwrap()
+    };
+    let (kept, after, before) =
+        (count("in the backup"), count("after the restore"), count("before the fire"));
+    assert_eq!(prediction["commits"], after - kept);
+    let lost = plan["options"][0]["lost_commits"].as_u64().unwrap();
+    assert!(0 < lost && lost < before - after, "{lost} of {}", before - after);
+    assert_eq!(plan["options"][0]["missing_wal"], "000000010000000000000010");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 "$MAKE/states.sh" 10 11 12 13 14 15 16 17 18 19
 "$MAKE/archives.sh"
 "$MAKE/demo.sh"
+"$MAKE/restore.sh"
 "$MAKE/locate.sh" 10 11 12 13 14 15 16 17 18 19
 "$MAKE/check.sh" 10 18
 "$MAKE/slru.sh" 10 11 12 13 14 15 16 17 18 19
