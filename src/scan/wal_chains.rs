@@ -88,7 +88,7 @@ impl MomentOf {
 }
 
 /// The last of some records, and the one before it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Latest {
     now: Option<Moment>,
     before: Option<Moment>,
@@ -116,7 +116,7 @@ impl Latest {
 }
 
 /// Records without a break.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Piece {
     first: Lsn,
     last: Lsn,

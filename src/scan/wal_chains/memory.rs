@@ -60,7 +60,7 @@ impl FileState {
 }
 
 /// One segment as it was walked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct SegmentPart {
     /// The timeline on all of its pages.
     pub(super) timeline: TimelineId,
@@ -73,7 +73,7 @@ pub(super) struct SegmentPart {
 }
 
 /// A remembered segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Known {
     pub(super) file: FileState,
     pub(super) part: SegmentPart,
@@ -84,12 +84,15 @@ pub struct Known {
 pub struct Memory {
     pub(super) kind: Option<Kind>,
     pub(super) known: HashMap<PathBuf, Known>,
+    /// It is what its file says.
+    pub(super) is_as_read: bool,
     base: PathBuf,
 }
 
 impl Memory {
     pub(super) fn new(kind: Option<Kind>) -> Memory {
-        Memory { kind, known: HashMap::new(), base: std::env::current_dir().unwrap_or_default() }
+        let base = std::env::current_dir().unwrap_or_default();
+        Memory { kind, known: HashMap::new(), is_as_read: false, base }
     }
 
     pub(super) fn key(&self, path: &Path) -> PathBuf {
@@ -115,7 +118,7 @@ impl Memory {
     pub fn keep(&mut self, kind: Option<Kind>, files: impl Iterator<Item = (PathBuf, FileState)>) {
         let mut old = std::mem::take(&mut self.known);
         if kind.is_none() || kind != self.kind {
-            self.kind = kind;
+            (self.kind, self.is_as_read) = (kind, false);
             return;
         }
         for (path, state) in files {
@@ -124,11 +127,14 @@ impl Memory {
                 self.known.insert(key, known);
             }
         }
+        self.is_as_read &= old.is_empty();
     }
 
     /// Adds what a walk found in a file.
     pub(super) fn learn(&mut self, path: &Path, file: FileState, part: SegmentPart) {
-        self.known.insert(self.key(path), Known { file, part });
+        let known = Known { file, part };
+        let before = self.known.insert(self.key(path), known.clone());
+        self.is_as_read &= before == Some(known);
     }
 
     fn part(&self, path: &Path) -> Option<&SegmentPart> {

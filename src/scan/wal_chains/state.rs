@@ -54,12 +54,13 @@ impl Memory {
             let (path, known) = read_line(line).ok_or(damaged)?;
             memory.known.insert(path.to_owned(), known);
         }
+        memory.is_as_read = true;
         Ok(memory)
     }
 
-    /// The content of a state file; none if it is not known what the segments are.
+    /// The content of a state file; none if the one that was read is right, or if it is not known what the segments are.
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
-        let kind = self.kind?;
+        let kind = self.kind.filter(|_| !self.is_as_read)?;
         let mut out = HEADING.as_bytes().to_vec();
         let number = kind.major.version().number;
         out.extend_from_slice(
