@@ -98,7 +98,10 @@ impl Recovery<'_> {
                     format!("could not open file \"{name}\": {NOT_THERE}")
                 }
                 // The checkpointer's error ends its checkpoint, and that the start.
-                Some(Loss::Refused(_)) if name.starts_with("pg_logical/") => CHECKPOINT_FAILED.to_owned(),
+                Some(Loss::Refused(_)) if name.starts_with("pg_logical/") => match self.has_checkpointer() {
+                    true => CHECKPOINT_FAILED.to_owned(),
+                    false => format!("could not open directory \"{name}\": {NOT_THERE}"),
+                },
                 Some(Loss::Refused(_)) if *name == OFFSETS => self.without_offsets(),
                 Some(Loss::Refused(message)) => {
                     let reason =
@@ -122,11 +125,17 @@ impl Recovery<'_> {
         if !replay.ended_transactions {
             return self.first_read(Slru::Xact, replay.next_xid.into());
         }
-        let by_checkpointer = self.archive_requested || major >= Major::V15;
-        Some(
-            if by_checkpointer { CHECKPOINT_FAILED } else { "could not access status of transaction 0" }
-                .to_owned(),
-        )
+        let words = if self.has_checkpointer() {
+            CHECKPOINT_FAILED
+        } else {
+            "could not access status of transaction 0"
+        };
+        Some(words.to_owned())
+    }
+
+    /// Does another process write the checkpoint at the end of recovery? Up to 14 none runs in crash recovery.
+    fn has_checkpointer(&self) -> bool {
+        self.archive_requested || self.kind.major >= Major::V15
     }
 
     /// Up to 14 the checkpoint comes before the page of the next multixact is read; 19 makes that anew.

@@ -38,8 +38,12 @@ impl Recovery<'_> {
         let control = &self.control;
         let timeline = control.min_recovery_point_timeline.max(control.check_point_copy.this_timeline);
         self.check_settings()?;
-        // The postmaster empties the first before it starts anything.
-        self.check_directories(&["pg_notify", "pg_wal"], false)?;
+        // The postmaster empties the first before it starts anything; that of 10 looks for temporary files then.
+        self.check_directories(&["pg_notify"], false)?;
+        if self.kind.major == Major::V10 {
+            self.check_directories(&["pg_tblspc"], false)?;
+        }
+        self.check_directories(&["pg_wal"], false)?;
         self.target_timeline = self.choose_timeline(timeline)?;
 
         let this = &*self;
