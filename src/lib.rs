@@ -15,7 +15,7 @@
 //! | [`source`] | where bytes come from, read-only | pg |
 //! | [`scan`] | streams over many files that survive damage | format, source, pg |
 //! | [`check`] | facts to findings, one file per topic | scan, format, source, finding, pg |
-//! | [`plan`] | facts to ordered steps, shown and never run | scan, format, source, finding, pg |
+//! | [`plan`] | facts to ordered steps, shown and never run | check, scan, format, source, finding, pg |
 //! | [`report`] | text, JSON and monitoring output of the same report | finding, pg |
 //! | [`cli`] | arguments in, exit status out; one file per command | everything |
 //!

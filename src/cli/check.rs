@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::server_log::{self, Beside};
 use super::start::{Planned, StartArguments};
 use super::{Common, Failure, prediction, scan_pages};
-use crate::check::cluster::{Examination, Foresight, Foretold, Outcome, run_checks};
+use crate::check::cluster::{Examination, Foresight, Foretold, Outcome, outlook, run_checks};
 use crate::finding::{Coverage, Finding, Findings, Severity, bak};
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::Metadata;
@@ -200,28 +200,24 @@ fn verdict(examination: &Examination, findings: &Findings) -> String {
             match prediction.outcome.is_up() {
                 // The server itself sees nothing wrong.
                 true if finding.code == bak::LABEL_LOST => {
-                    format!(
-                        "do not start it: {}; if you do, {}",
-                        named(finding),
-                        prediction::would(prediction)
-                    )
+                    format!("do not start it: {}; if you do, {}", named(finding), outlook::would(prediction))
                 }
                 true => format!("no server works on this: {}", named(finding)),
-                false => format!("{}: {}", prediction::said(prediction.outcome), named(finding)),
+                false => format!("{}: {}", outlook::said(prediction.outcome), named(finding)),
             }
         }
         (Some(finding), Err(_)) if finding.severity == Severity::Fatal => {
             format!("no server works on this: {}", named(finding))
         }
         (Some(finding), Ok(prediction)) if finding.severity == Severity::Damage => {
-            format!("do not start it yet: {}; if you do, {}", named(finding), prediction::would(prediction))
+            format!("do not start it yet: {}; if you do, {}", named(finding), outlook::would(prediction))
         }
         (Some(finding), Err(why)) => format!("{}; what a start comes to is not known: {why}", named(finding)),
         (None, Err(why)) => format!("nothing wrong was found; what a start comes to is not known: {why}"),
         (worst, Ok(prediction)) => {
             let but = worst
                 .map_or_else(String::new, |finding| format!("; but look at this first: {}", named(finding)));
-            format!("may be started: {}{but}", prediction::would(prediction))
+            format!("may be started: {}{but}", outlook::would(prediction))
         }
     };
     format!("{major}: {answer}")

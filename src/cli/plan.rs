@@ -1,39 +1,30 @@
 //! `pgforensic plan`: the ways out, what each comes to and leaves behind, and the steps of the best one.
 
+mod candidates;
 mod damage;
+mod gather;
+mod log;
 mod nodes;
 pub mod reset;
 mod room;
 mod tables;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::output_place::refuse_inside;
-use super::server_log::{self, Beside, Compared};
-use super::start::{Planned, StartArguments};
+use super::server_log::Compared;
+use super::start::StartArguments;
 use super::{Common, Failure, prediction};
-use crate::check::cluster::{Examination, Foresight, Foretold, run_checks};
+use crate::check::cluster::{does_not_come_up, leaves_behind};
 use crate::check::wal_room::no_room;
-use crate::finding::{Coverage, Finding, Findings, Place, rec};
+use crate::finding::{Coverage, Findings};
 use crate::pg::Lsn;
-use crate::plan::SOURCES;
-use crate::plan::backup::{Backup, files_of};
-use crate::plan::loss::{KnownWal, Loss};
-use crate::plan::nodes::{Node, Pair};
-use crate::plan::reset::{Places, steps as reset_steps};
-use crate::plan::restore;
-use crate::plan::ways::{Candidate, Ground, Kind, Way, missing_empty_directories, sort, way};
+use crate::plan::backup::Backup;
+use crate::plan::ways::{Ground, Way};
 use crate::report::{Report, Section, Status};
-use crate::scan::metadata::Metadata;
-use crate::scan::metadata::settings::Settings;
-use crate::scan::page_rules::Cluster;
-use crate::scan::recovery::{ArchivePlace, Prediction, Start, Target, TimelineGoal, WalPlace, predict};
-use crate::scan::reset::{ResetInput, reset_values};
-use crate::scan::wal_room::WalRoom;
-use crate::source::Error;
-use crate::source::pgdata::DataDirectory;
+use crate::scan::recovery::{ArchivePlace, Prediction};
 
 /// What to do, step by step, and what will come of it
 ///
@@ -78,10 +69,6 @@ pub(super) struct Arguments {
     #[command(flatten)]
     common: Common,
 }
-
-/// The relation files of a cluster up to this size are read where only they prove the values of the last door: some
-/// seconds.
-const READ_BY_ITSELF: u64 = 4 << 30;
 
 /// What was found out.
 struct Found {
@@ -136,423 +123,24 @@ impl Arguments {
         self.common.print(&report)
     }
 
-    /// What was asked for does not come up, or it leaves known WAL behind.
+    /// What is wrong, besides the data.
     fn findings(&self, found: &Found) -> Findings {
         let mut findings = Findings::keeping_all(self.common.all);
         if let Some(pair) = &found.ground.pair {
-            nodes::check(pair, &mut findings);
+            pair.parted().into_iter().for_each(|finding| findings.push(finding));
             return findings;
         }
-        if let Some(room) = found.ground.full() {
-            findings.push(no_room(room));
-        }
+        found.ground.full().map(no_room).into_iter().for_each(|finding| findings.push(finding));
         let subject = self.backup.first().or(self.pgdata.first());
         let (Some(prediction), Some(root)) = (&found.prediction, subject) else { return findings };
-        let place = Place::path(root);
-        if !prediction.outcome.is_up() {
-            findings.push(Finding::new(rec::FAILS, place, prediction::sentence(prediction)));
-        } else if let Some((_, way)) = tables::chosen(&found.ways)
-            && let Some(why) = &way.loss.open_end
-        {
-            let missing = way.loss.missing.join(", ");
-            findings.push(Finding::new(rec::HOLE, place, why.clone()).measured("missing WAL", missing));
-        }
+        let chosen = tables::chosen(&found.ways).map(|(_, way)| &way.loss);
+        let hole = chosen.and_then(|loss| Some(leaves_behind(root, loss.open_end.as_ref()?, &loss.missing)));
+        does_not_come_up(root, prediction).or(hole).into_iter().for_each(|finding| findings.push(finding));
         findings
     }
 
     fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
         let given = self.pgdata.iter().chain(&self.backup).chain(&self.start.archive);
         given.chain(&self.start.copy_wal_from).chain(&self.server_log)
-    }
-
-    /// Reads what archives hold of backups, into a directory outside of them.
-    fn backups(
-        &self,
-        coverage: &mut Coverage,
-        unknown: &mut Vec<String>,
-    ) -> Result<Vec<Arc<Backup>>, Failure> {
-        let mut backups = Vec::new();
-        for named in &self.backup {
-            std::fs::metadata(named).map_err(Error::at(named, "open directory"))?;
-            let path = &match files_of(named) {
-                Ok(path) => path,
-                Err(why) => {
-                    coverage.fail(named, why.clone());
-                    unknown.push(why);
-                    continue;
-                }
-            };
-            let is_plain = path.join("PG_VERSION").exists();
-            if !is_plain {
-                refuse_inside(&std::env::temp_dir().join("pgforensic-new"), self.inputs())?;
-            }
-            let backup = Backup::open(path)?;
-            for error in backup.unreadable() {
-                coverage.fail(&error.path, error.to_string());
-            }
-            let missing = backup.missing_tablespaces();
-            if !missing.is_empty() {
-                let oids: Vec<String> = missing.iter().map(u32::to_string).collect();
-                coverage.fail(path, format!("tablespaces without an archive: {}", oids.join(", ")));
-            }
-            backups.push(backup);
-        }
-        Backup::link(&mut backups);
-        Ok(backups.into_iter().map(Arc::new).collect())
-    }
-
-    /// Makes the start of a directory as the command line says. `shown`: what the user calls it.
-    fn start_of(
-        &self,
-        archives: &[ArchivePlace],
-        (root, shown): (&Path, &Path),
-        found: &mut Found,
-    ) -> Result<Option<Start>, Failure> {
-        let metadata = std::fs::metadata(root).map_err(Error::at(root, "open directory"))?;
-        if !metadata.is_dir() {
-            return Err(Failure::Usage(format!("\"{}\" is no directory", root.display())));
-        }
-        let cluster = Cluster::scan(root);
-        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
-        let settings = Settings::scan(&DataDirectory::new(root), self.config.as_deref(), major);
-        match self.start.start(root, major, &settings, archives)? {
-            Planned::Start(mut start) => {
-                if let Some(lsn) = self.before.filter(|_| start.recovery_signal || start.standby_signal) {
-                    start.target = Some(Target::Lsn(lsn));
-                    start.inclusive = false;
-                }
-                Ok(Some(*start))
-            }
-            Planned::UnknownCommand(said) => {
-                let why = format!(
-                    "restore_command of {} is {said}: name the archive that it reads with --archive",
-                    shown.display()
-                );
-                found.coverage.fail(shown, why.clone());
-                found.unknown.push(why);
-                Ok(None)
-            }
-        }
-    }
-
-    /// The start of a backup.
-    fn start_of_backup(
-        &self,
-        archives: &[ArchivePlace],
-        backup: &Backup,
-        found: &mut Found,
-    ) -> Result<Option<Start>, Failure> {
-        let mut start = self.start_of(archives, (backup.root(), &backup.path), found)?;
-        start.iter_mut().for_each(|start| backup.complete(start));
-        Ok(start)
-    }
-
-    fn find(&self) -> Result<Found, Failure> {
-        if let [one, two] = self.pgdata.as_slice() {
-            return self.find_pair([one, two]);
-        }
-        if self.pgdata.len() > 1 {
-            let why = "two data directories are compared at a time: first those of the nodes that claim most";
-            return Err(Failure::Usage(why.to_owned()));
-        }
-        let (mut coverage, mut unknown) = (Coverage::default(), Vec::new());
-        let archives = match self.start.places()? {
-            Ok(archives) => Some(archives),
-            Err(why) => {
-                let place = self.start.archive.first().map_or(Path::new(""), PathBuf::as_path);
-                coverage.fail(place, why.clone());
-                unknown.push(why);
-                None
-            }
-        };
-        let paths = archives.as_ref().map_or_else(
-            || self.start.archive.clone(),
-            |places| places.iter().map(ArchivePlace::own_path).collect(),
-        );
-        let backups = self.backups(&mut coverage, &mut unknown)?;
-        let mut ground = Ground::new(self.pgdata.first().map(PathBuf::as_path), &self.backup, &paths);
-        ground.config = self.config.clone();
-        ground.places = archives.clone().unwrap_or_default();
-        ground.room = ground.cluster.as_ref().and_then(|cluster| {
-            let settings = Settings::scan(&cluster.directory, self.config.as_deref(), cluster.major()?);
-            WalRoom::scan(cluster, &settings, &self.start.archive)
-        });
-        let mut found = Found {
-            ground,
-            ways: Vec::new(),
-            prediction: None,
-            unknown,
-            archives,
-            backups,
-            reset: Vec::new(),
-            findings: Findings::keeping_all(self.common.all),
-            log: None,
-            coverage,
-        };
-        self.look_at_data(&mut found)?;
-        self.read_log(&mut found)?;
-        let has_target = self.start.has_target() || self.before.is_some();
-        let candidates = self.candidates(&mut found, has_target)?;
-
-        let directories: Vec<PathBuf> =
-            self.pgdata.iter().chain(&self.start.copy_wal_from).cloned().collect();
-        let own = found.backups.iter().filter(|backup| backup.skeleton().is_none());
-        let directories: Vec<PathBuf> =
-            directories.into_iter().chain(own.map(|backup| backup.path.clone())).collect();
-        let wanted = candidates.iter().find_map(|candidate| match candidate.start.timeline {
-            TimelineGoal::Numeric(timeline) => Some(timeline),
-            _ => None,
-        });
-        let mut known = KnownWal::gather(&found.ground.archives, &directories, wanted, found.ground.threads);
-        for skeleton in found.backups.iter().filter_map(|backup| backup.skeleton()) {
-            if let Some(control) = Cluster::scan(skeleton.root()).trusted() {
-                known.add_backup(&skeleton.wal, &control.detected);
-            }
-        }
-        for error in &known.unreadable {
-            found.coverage.fail(&error.path, error.to_string());
-        }
-        if let Some(archives) = found.archives.clone().filter(|_| !found.ground.is_live()) {
-            // A full one is named first for the sake of those that build on it.
-            let first = found.backups.first();
-            let last =
-                found.backups.last().filter(|last| first.is_some_and(|first| last.builds_on(&first.path)));
-            let start = match (last.or(first).cloned(), self.pgdata.first()) {
-                (Some(backup), _) => self.start_of_backup(&archives, &backup, &mut found)?,
-                (None, Some(root)) if self.backup.is_empty() => {
-                    self.start_of(&archives, (root, root), &mut found)?
-                }
-                _ => None,
-            };
-            found.prediction = start.as_ref().map(predict);
-        }
-        self.play(candidates, &known, &mut found);
-        if has_target && !found.ways.iter().any(|way| way.works) {
-            // The target cannot be had: what can?
-            let candidates = self.candidates(&mut found, false)?;
-            let first = found.ways.len();
-            self.play(candidates, &known, &mut found);
-            found.ways.iter_mut().skip(first).for_each(|way| way.misses_target = true);
-        }
-        if !has_target && !found.ground.is_live() {
-            found.ways.extend(SOURCES.iter().flat_map(|ways| ways(&found.ground, &known)));
-        }
-        found.ways.iter_mut().for_each(|way| restore::name_config(&mut way.steps, &found.ground));
-        sort(&mut found.ways);
-        let comes_up = found.ways.iter().any(|way| way.works || way.leaves_damage);
-        if !comes_up && !found.ground.is_live() {
-            self.last_door(&mut found);
-        }
-        Ok(found)
-    }
-
-    /// Everything that `check` looks at is beside the log; of its findings only the log's are told here.
-    fn read_log(&self, found: &mut Found) -> Result<(), Failure> {
-        let (Some(path), Some(root)) = (&self.server_log, self.pgdata.first()) else {
-            return Ok(());
-        };
-        let start = match found.ground.is_live() {
-            true => None,
-            false => self.start_of(&found.archives.clone().unwrap_or_default(), (root, root), found)?,
-        };
-        let cluster = Cluster::scan(root);
-        let metadata = Metadata::scan(&cluster, self.config.as_deref());
-        let control = cluster.trusted().map(|scan| &scan.detected.control);
-        let foretold = match start {
-            Some(start) => Foretold::Known(Box::new(Foresight::new(start, control, found.ground.threads))),
-            None => Foretold::Unknown { why: String::new(), matters: false },
-        };
-        let examination = Examination::new(cluster, metadata, foretold);
-        let (mut others, mut coverage) = (Findings::keeping_all(self.common.all), Coverage::default());
-        run_checks(&examination, self.common.all, &mut others, &mut coverage);
-        let beside = Beside {
-            root,
-            prediction: examination.foretold.prediction(),
-            room: found.ground.room.as_ref(),
-            findings: &others,
-        };
-        let mut reported = Findings::keeping_all(self.common.all);
-        let compared = server_log::read(path, &beside, &mut reported, &mut found.coverage)?;
-        found.ground.told_full = compared.no_room;
-        found.log = Some((compared, reported));
-        Ok(())
-    }
-
-    /// Two nodes: which to keep.
-    fn find_pair(&self, roots: [&PathBuf; 2]) -> Result<Found, Failure> {
-        let has_target = self.start.has_target() || self.before.is_some();
-        if has_target
-            || !self.backup.is_empty()
-            || self.start.copy_wal_from.is_some()
-            || self.server_log.is_some()
-            || self.pages
-        {
-            let why = "two data directories are compared as they are: a backup, a target, other WAL, a log, pages belong to the plan of one";
-            return Err(Failure::Usage(why.to_owned()));
-        }
-        let [one, two] = roots.map(|root| std::fs::canonicalize(root).ok());
-        if one.is_some() && one == two {
-            return Err(Failure::Usage("both data directories are the same one".to_owned()));
-        }
-        let mut found = Found {
-            ground: Ground::new(None, &[], &self.start.archive),
-            ways: Vec::new(),
-            prediction: None,
-            unknown: Vec::new(),
-            archives: self.start.places()?.ok(),
-            backups: Vec::new(),
-            reset: Vec::new(),
-            findings: Findings::keeping_all(self.common.all),
-            log: None,
-            coverage: Coverage::default(),
-        };
-        let [one, two] = roots.map(|root| self.node(root, &mut found));
-        let nodes = [one?, two?];
-        if let Some(why) = Pair::foreign(&nodes) {
-            return Err(Failure::Usage(why));
-        }
-        let pair = Pair::compare(nodes, &self.start.archive, found.ground.threads);
-        for error in pair.unreadable() {
-            found.coverage.fail(&error.path, error.to_string());
-        }
-        found.ground.pair = Some(pair);
-        if !found.ground.is_live() {
-            let known = KnownWal::gather(&[], &[], None, found.ground.threads);
-            found.ways.extend(SOURCES.iter().flat_map(|ways| ways(&found.ground, &known)));
-        }
-        sort(&mut found.ways);
-        Ok(found)
-    }
-
-    fn node(&self, root: &Path, found: &mut Found) -> Result<Node, Failure> {
-        let follows = ["standby.signal", "recovery.conf"].iter().any(|name| root.join(name).exists());
-        let archives = found.archives.clone().filter(|_| follows).unwrap_or_default();
-        let start = self.start_of(&archives, (root, root), found)?;
-        let cluster = Cluster::scan(root);
-        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
-        let settings = Settings::scan(&cluster.directory, None, major);
-        let ground = &found.ground;
-        Ok(Node::new(cluster, settings, start, (&ground.archives, ground.threads)))
-    }
-
-    fn play(&self, candidates: Vec<Candidate>, known: &KnownWal, found: &mut Found) {
-        for candidate in candidates {
-            let way = way(candidate, known, &found.ground);
-            let prediction = way.prediction.iter();
-            for error in prediction.clone().flat_map(|prediction| &prediction.unreadable) {
-                found.coverage.fail(&error.path, error.to_string());
-            }
-            found.coverage.bytes += prediction.map(|prediction| prediction.bytes).sum::<u64>();
-            let brings_nothing = way.kind == Kind::BringWal
-                && way.prediction.as_ref().is_none_or(|prediction| prediction.brought.is_empty());
-            if !brings_nothing {
-                found.ways.push(way);
-            }
-        }
-    }
-
-    /// Everything that could be started, to the target or to the newest state.
-    fn candidates(&self, found: &mut Found, has_target: bool) -> Result<Vec<Candidate>, Failure> {
-        let mut candidates = Vec::new();
-        let archives = found.archives.clone();
-        if let Some(root) = self.pgdata.first().filter(|_| !found.ground.is_live()) {
-            if !has_target && let Some(start) = self.start_of(&[], (root, root), found)? {
-                found.ground.start = Some(start.clone());
-                let crash = !start.recovery_signal && !start.standby_signal;
-                let mut with_archive = start.clone();
-                with_archive.pg_wal.extend(found.ground.brings());
-                let major = found.ground.cluster.as_ref().and_then(Cluster::major);
-                let made = major.map_or_else(Vec::new, |major| missing_empty_directories(root, major));
-                if !made.is_empty() {
-                    let start = Start { made, ..start.clone() };
-                    let (kind, root) = (Kind::MakeDirectories, root.clone());
-                    candidates.push(Candidate { kind, root, start, backup: None });
-                }
-                if found.ground.full().is_some() {
-                    let start = start.clone();
-                    candidates.push(Candidate {
-                        kind: Kind::MakeRoom,
-                        root: root.clone(),
-                        start,
-                        backup: None,
-                    });
-                }
-                candidates.push(Candidate { kind: Kind::Start, root: root.clone(), start, backup: None });
-                if crash && !self.start.archive.is_empty() {
-                    candidates.push(Candidate {
-                        kind: Kind::BringWal,
-                        root: root.clone(),
-                        start: with_archive,
-                        backup: None,
-                    });
-                }
-            }
-            // A restored backup may lie there, which is recovered in place.
-            let is_backup = root.join("backup_label").exists() || has_target;
-            if is_backup
-                && !self.start.archive.is_empty()
-                && self.backup.is_empty()
-                && let Some(archives) = &archives
-                && let Some(start) = self.start_of(archives, (root, root), found)?
-            {
-                let backup = Some(Arc::new(Backup::open(root)?));
-                candidates.push(Candidate { kind: Kind::Restore, root: root.clone(), start, backup });
-            }
-        }
-        for backup in found.backups.clone() {
-            // A backup without the archive that belongs to it comes to nothing that is known.
-            let Some(archives) = &archives else { break };
-            let Some(mut start) = self.start_of_backup(archives, &backup, found)? else { continue };
-            if let Some(major) = backup.major() {
-                start.made = missing_empty_directories(backup.root(), major);
-            }
-            // The manual's step: the old server's last segments are in no archive.
-            if let Some(pgdata) = self.pgdata.first().filter(|_| self.start.copy_wal_from.is_none()) {
-                start.pg_wal.insert(0, WalPlace::Directory(pgdata.join("pg_wal")));
-            }
-            let root = backup.path.clone();
-            candidates.push(Candidate { kind: Kind::Restore, root, start, backup: Some(backup) });
-        }
-        if !has_target {
-            candidates.iter_mut().for_each(|candidate| candidate.start.target = None);
-        }
-        Ok(candidates)
-    }
-
-    /// pg_resetwal on a copy, when nothing else works.
-    fn last_door(&self, found: &mut Found) {
-        let Some(cluster) = &found.ground.cluster else { return };
-        let read = |relations| {
-            let (archives, threads) = (&found.ground.archives, found.ground.threads);
-            reset_values(cluster, ResetInput { archives, relations, threads, done: &|_| {} })
-        };
-        let disk = cluster.directory.size();
-        let mut values = read(self.relations);
-        if values.wants_relations() && disk <= READ_BY_ITSELF {
-            values = read(true);
-        }
-        for (path, why) in &values.unreadable {
-            found.coverage.fail(path, why.clone());
-        }
-        let places = Places::beside(cluster.directory.root());
-        let loss = match &values.loss {
-            Ok(loss) => Loss {
-                commits: Some(loss.totals.commits),
-                between: loss.totals.first.zip(loss.totals.last),
-                open_end: loss.open_end.clone(),
-                ..Loss::default()
-            },
-            Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
-        };
-        let mut steps = restore::safe_steps(&found.ground);
-        steps.extend(reset_steps(&values, &places));
-        found.reset = reset::sections(&values, &places.copy, disk);
-        let title = "the last door: pg_resetwal on a copy, dump, new cluster".to_owned();
-        found.ways.push(Way {
-            loss,
-            disk,
-            risk: "transactions may be there in part: constraints and indexes are not to be trusted",
-            ..Way::new(Kind::LastDoor, title, steps)
-        });
     }
 }

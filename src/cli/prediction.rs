@@ -1,9 +1,10 @@
 //! A prediction as facts: the contract of docs/json.md, and the same for people.
 
+use crate::check::cluster::outlook::said;
 use crate::pg::Lsn;
 use crate::pg::time::push_rfc3339_micros;
 use crate::report::{Cell, Fact, Section};
-use crate::scan::recovery::{Outcome, Prediction, StopReason};
+use crate::scan::recovery::Prediction;
 
 /// The object `prediction`.
 pub(super) fn section(prediction: &Prediction) -> Section {
@@ -46,18 +47,6 @@ pub(super) fn section(prediction: &Prediction) -> Section {
     Section::Facts { key: "prediction", heading: "What the server will do", facts }
 }
 
-/// For people.
-pub(super) fn said(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Promoted => "it is promoted: open for writing on a new timeline",
-        Outcome::StoppedAtTarget => "it stops at the target",
-        Outcome::Started => "it starts, open for writing",
-        Outcome::WaitsAsStandby => "it waits for more WAL, as a standby",
-        Outcome::Failed => "recovery fails",
-        Outcome::RefusedToStart => "it does not start",
-    }
-}
-
 pub(super) fn time(micros: Option<i64>) -> Cell {
     let text = micros.map(|micros| {
         let mut text = Vec::new();
@@ -65,36 +54,4 @@ pub(super) fn time(micros: Option<i64>) -> Cell {
         String::from_utf8_lossy(&text).into_owned()
     });
     text.into()
-}
-
-/// One sentence about it.
-pub(super) fn sentence(prediction: &Prediction) -> String {
-    let mut text = said(prediction.outcome).to_owned();
-    if let Some(end) = prediction.end_of_recovery.filter(|_| prediction.outcome.is_up()) {
-        text += &format!(" at {}", prediction.major.map_or_else(|| end.to_string(), |major| end.text(major)));
-    }
-    // Zeros behind the last record are how WAL ends.
-    let is_end = prediction.outcome.is_up() && prediction.stop_reason == Some(StopReason::ZeroLengthRecord);
-    if is_end {
-        text += ", where the WAL ends";
-    } else if let Some(message) = &prediction.message {
-        text += &format!(": {message}");
-    }
-    text
-}
-
-/// One sentence about a start that comes up: what it opens for, and where.
-pub(super) fn would(prediction: &Prediction) -> String {
-    let at = |lsn: Lsn| prediction.major.map_or_else(|| lsn.to_string(), |major| lsn.text(major));
-    let end = prediction.end_of_recovery.map_or_else(String::new, |end| format!(" at {}", at(end)));
-    match prediction.outcome {
-        Outcome::Started => format!("it starts, open for writing{end}"),
-        Outcome::Promoted => match prediction.new_timeline {
-            Some(timeline) => format!("it is promoted{end}, to timeline {}", timeline.0),
-            None => format!("it is promoted{end}"),
-        },
-        Outcome::StoppedAtTarget => format!("it stops at the target,{end}"),
-        Outcome::WaitsAsStandby => format!("it follows WAL as a standby, from{}", end.replacen(" at", "", 1)),
-        Outcome::Failed | Outcome::RefusedToStart => sentence(prediction),
-    }
 }

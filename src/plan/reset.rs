@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Step;
+use super::loss::Loss;
+use super::restore::{beside, safe_steps};
 use super::shell::{path as quoted_path, quoted};
+use super::ways::{Ground, Kind, Way};
 use crate::format::slru::Slru;
 use crate::pg::Major;
 use crate::scan::reset::{Field, GuessOrigin, MissingPages, ResetValues, Value};
@@ -84,17 +87,34 @@ pub struct Places {
 impl Places {
     /// Beside the data directory.
     pub fn beside(pgdata: &Path) -> Places {
-        let beside = |suffix: &str| {
-            let mut name = pgdata.file_name().unwrap_or_default().to_owned();
-            name.push(suffix);
-            pgdata.with_file_name(name)
-        };
         Places {
             pgdata: pgdata.to_owned(),
-            copy: beside(".reset"),
-            new: beside(".new"),
-            dump: beside(".reset.sql"),
+            copy: beside(pgdata, ".reset"),
+            new: beside(pgdata, ".new"),
+            dump: beside(pgdata, ".reset.sql"),
         }
+    }
+}
+
+/// The way out that is left when nothing else works. `disk`: the size of the data directory.
+pub fn way(values: &ResetValues, places: &Places, disk: u64, ground: &Ground) -> Way {
+    let loss = match &values.loss {
+        Ok(loss) => Loss {
+            commits: Some(loss.totals.commits),
+            between: loss.totals.first.zip(loss.totals.last),
+            open_end: loss.open_end.clone(),
+            ..Loss::default()
+        },
+        Err(why) => Loss { open_end: Some(why.clone()), ..Loss::default() },
+    };
+    let mut all = safe_steps(ground);
+    all.extend(steps(values, places));
+    let title = "the last door: pg_resetwal on a copy, dump, new cluster".to_owned();
+    Way {
+        loss,
+        disk,
+        risk: "transactions may be there in part: constraints and indexes are not to be trusted",
+        ..Way::new(Kind::LastDoor, title, all)
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod databases;
 pub(crate) mod directories;
 mod histories;
+pub mod outlook;
 mod prepared;
 mod recovery_files;
 mod relation_files;
@@ -25,7 +26,7 @@ use crate::source::Error;
 
 pub(super) use directories::consequence;
 pub use slots::{SlotWal, slot_wal};
-pub use start::{Foresight, Foretold};
+pub use start::{Foresight, Foretold, does_not_come_up, leaves_behind};
 
 /// What the checks look at.
 #[derive(Debug)]

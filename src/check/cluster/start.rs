@@ -1,9 +1,10 @@
 //! What a start comes to, as it was foretold: where it fails, and what it leaves behind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::archive::segment_finding;
 use super::Examination;
+use super::outlook::sentence;
 use crate::finding::{Code, Coverage, Finding, Findings, Place, Severity, cfg, rec};
 use crate::format::control::ControlFile;
 use crate::pg::{Major, WalFileName, WalSegSize};
@@ -115,6 +116,17 @@ pub(super) fn unexplained(examination: &Examination, findings: &mut Findings) {
     let Foresight { start, prediction, behind } = &**foresight;
     let judge = Judge { examination, start, prediction, behind, major: examination.metadata.major };
     findings.push(judge.failed(rec::FAILS));
+}
+
+/// A start that was asked for and does not come up.
+pub fn does_not_come_up(root: &Path, prediction: &Prediction) -> Option<Finding> {
+    let fails = || Finding::new(rec::FAILS, Place::path(root), sentence(prediction));
+    (!prediction.outcome.is_up()).then(fails)
+}
+
+/// A way that is taken leaves known WAL behind: why, and what is missing before it.
+pub fn leaves_behind(root: &Path, why: &str, missing: &[String]) -> Finding {
+    Finding::new(rec::HOLE, Place::path(root), why).measured("missing WAL", missing.join(", "))
 }
 
 /// What is judged.

@@ -1,61 +1,83 @@
-//! Two nodes, compared: for the first line, as tables, as findings.
+//! Two nodes: what is looked at, and how it is shown.
 
-use crate::cli::prediction::{said, time};
-use crate::finding::{Finding, Findings, Place, rec};
+use std::path::{Path, PathBuf};
+
+use super::{Arguments, Found};
+use crate::check::cluster::outlook::said;
+use crate::cli::Failure;
+use crate::cli::prediction::time;
+use crate::finding::{Coverage, Findings};
+use crate::plan::SOURCES;
+use crate::plan::loss::KnownWal;
 use crate::plan::nodes::{How, Node, Only, Pair, Relation};
-use crate::plan::ways::Way;
+use crate::plan::ways::{Ground, Way, sort};
 use crate::report::{Cell, Fact, Section};
+use crate::scan::metadata::settings::Settings;
+use crate::scan::page_rules::Cluster;
 
-/// A path in quotes.
-fn named(node: &Node) -> String {
-    format!("\"{}\"", node.root().display())
-}
-
-/// What they are to each other, in a sentence without an end.
-fn sentence(pair: &Pair) -> String {
-    let [one, two] = &pair.nodes;
-    let (first, second) = (named(one), named(two));
-    let at = pair.fork.map_or(String::new(), |fork| {
-        let before = if fork.how == How::ContentBefore { " or before" } else { "" };
-        format!("{} of timeline {}{before}", one.lsn(fork.lsn), fork.timeline)
-    });
-    let has = |index: usize| {
-        let (Some(node), Some(only)) = (pair.nodes.get(index), pair.only.get(index)) else {
-            return String::new();
+impl Arguments {
+    /// Two nodes: which to keep.
+    pub(super) fn find_pair(&self, roots: [&PathBuf; 2]) -> Result<Found, Failure> {
+        let has_target = self.start.has_target() || self.before.is_some();
+        if has_target
+            || !self.backup.is_empty()
+            || self.start.copy_wal_from.is_some()
+            || self.server_log.is_some()
+            || self.pages
+        {
+            let why = "two data directories are compared as they are: a backup, a target, other WAL, a log, pages belong to the plan of one";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        let [one, two] = roots.map(|root| std::fs::canonicalize(root).ok());
+        if one.is_some() && one == two {
+            return Err(Failure::Usage("both data directories are the same one".to_owned()));
+        }
+        let mut found = Found {
+            ground: Ground::new(None, &[], &self.start.archive),
+            ways: Vec::new(),
+            prediction: None,
+            unknown: Vec::new(),
+            archives: self.start.places()?.ok(),
+            backups: Vec::new(),
+            reset: Vec::new(),
+            findings: Findings::keeping_all(self.common.all),
+            log: None,
+            coverage: Coverage::default(),
         };
-        format!("only {} has {}", named(node), commits(only))
-    };
-    match pair.relation() {
-        Relation::Unknown => {
-            format!(
-                "where {first} and {second} part is not known: the history of their timelines, or WAL, is missing"
-            )
+        let [one, two] = roots.map(|root| self.node(root, &mut found));
+        let nodes = [one?, two?];
+        if let Some(why) = Pair::foreign(&nodes) {
+            return Err(Failure::Usage(why));
         }
-        Relation::Same => format!("{first} and {second} have the same WAL, up to {at}"),
-        Relation::Ahead(ahead) => {
-            let behind = pair.nodes.get(1 - ahead).map(named).unwrap_or_default();
-            format!("no split: {behind} only lacks WAL from {at} on; {}", has(ahead))
+        let pair = Pair::compare(nodes, &self.start.archive, found.ground.threads);
+        for error in pair.unreadable() {
+            found.coverage.fail(&error.path, error.to_string());
         }
-        Relation::Diverged => format!("{first} and {second} parted at {at}: {}, {}", has(0), has(1)),
-        Relation::SplitBrain => {
-            format!("split brain: {first} and {second} both went on at {at}: {}, {}", has(0), has(1))
+        found.ground.pair = Some(pair);
+        if !found.ground.is_live() {
+            let known = KnownWal::gather(&[], &[], None, found.ground.threads);
+            found.ways.extend(SOURCES.iter().flat_map(|ways| ways(&found.ground, &known)));
         }
+        sort(&mut found.ways);
+        Ok(found)
     }
-}
 
-fn commits(only: &Only) -> String {
-    let least = if only.commits.open_end.is_some() { "at least " } else { "" };
-    match only.commits.commits {
-        Some(1) => format!("{least}1 commit"),
-        Some(commits) => format!("{least}{commits} commits"),
-        None => "commits that cannot be counted".to_owned(),
+    pub(super) fn node(&self, root: &Path, found: &mut Found) -> Result<Node, Failure> {
+        let follows = ["standby.signal", "recovery.conf"].iter().any(|name| root.join(name).exists());
+        let archives = found.archives.clone().filter(|_| follows).unwrap_or_default();
+        let start = self.start_of(&archives, (root, root), found)?;
+        let cluster = Cluster::scan(root);
+        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
+        let settings = Settings::scan(&cluster.directory, None, major);
+        let ground = &found.ground;
+        Ok(Node::new(cluster, settings, start, (&ground.archives, ground.threads)))
     }
 }
 
 /// The first line.
 pub(super) fn verdict(pair: &Pair, best: Option<&Way>) -> String {
     let running: Vec<String> =
-        pair.nodes.iter().filter(|node| node.cluster.facts.is_live()).map(named).collect();
+        pair.nodes.iter().filter(|node| node.cluster.facts.is_live()).map(Node::named).collect();
     if !running.is_empty() {
         return format!(
             "a server runs on {}: fence both nodes and stop both, then plan again; nothing is planned while one writes",
@@ -66,21 +88,7 @@ pub(super) fn verdict(pair: &Pair, best: Option<&Way>) -> String {
         Some(way) => format!("best: {}; {}", way.title, super::tables::lost(&way.loss)),
         None => "neither starts as it lies: plan each by itself".to_owned(),
     };
-    format!("{}; {best}", sentence(pair))
-}
-
-/// Both have what the other has not.
-pub(super) fn check(pair: &Pair, findings: &mut Findings) {
-    if !matches!(pair.relation(), Relation::Diverged | Relation::SplitBrain) {
-        return;
-    }
-    let [one, two] = &pair.nodes;
-    let mut finding = Finding::new(rec::PARTED, Place::path(one.root()), sentence(pair));
-    finding = finding.measured("the other", two.root().display());
-    for (node, only) in pair.nodes.iter().zip(&pair.only) {
-        finding = finding.measured("only here", format!("{}: {}", node.root().display(), commits(only)));
-    }
-    findings.push(finding);
+    format!("{}; {best}", pair.sentence())
 }
 
 /// How they stand to each other, and each.

@@ -1,14 +1,43 @@
 //! The last door of a plan: what pg_resetwal would need, what it would take by itself, what it would destroy.
 
-use crate::pg::time::{local_zone, push_rfc3339_micros, with_offset};
-use crate::plan::reset::{command, consequences, not_given};
-use crate::report::{Cell, Fact, Section};
-use crate::scan::reset::{Certainty, Field, Guess, ResetLoss, ResetValues, Value};
-use crate::scan::wal_find::Ending;
 use std::path::Path;
+
+use super::{Arguments, Found};
+use crate::pg::time::{local_zone, push_rfc3339_micros, with_offset};
+use crate::plan::reset::{self, Places, command, consequences, not_given};
+use crate::report::{Cell, Fact, Section};
+use crate::scan::reset::{Certainty, Field, Guess, ResetInput, ResetLoss, ResetValues, Value, reset_values};
+use crate::scan::wal_find::Ending;
 
 /// Relations whose rows are listed.
 const RELATIONS: usize = 20;
+
+/// The relation files of a cluster up to this size are read where only they prove the values of the last door: some
+/// seconds.
+const READ_BY_ITSELF: u64 = 4 << 30;
+
+impl Arguments {
+    /// pg_resetwal on a copy, when nothing else works.
+    pub(super) fn last_door(&self, found: &mut Found) {
+        let Some(cluster) = &found.ground.cluster else { return };
+        let read = |relations| {
+            let (archives, threads) = (&found.ground.archives, found.ground.threads);
+            reset_values(cluster, ResetInput { archives, relations, threads, done: &|_| {} })
+        };
+        let disk = cluster.directory.size();
+        let mut values = read(self.relations);
+        if values.wants_relations() && disk <= READ_BY_ITSELF {
+            values = read(true);
+        }
+        for (path, why) in &values.unreadable {
+            found.coverage.fail(path, why.clone());
+        }
+        let places = Places::beside(cluster.directory.root());
+        found.reset = sections(&values, &places.copy, disk);
+        let way = reset::way(&values, &places, disk, &found.ground);
+        found.ways.push(way);
+    }
+}
 
 /// All sections; `copy` is where the copy would be, `size` that of the data directory.
 pub fn sections(values: &ResetValues, copy: &Path, size: u64) -> Vec<Section> {

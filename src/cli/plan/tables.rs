@@ -1,6 +1,7 @@
 //! The ways out and the steps, as tables.
 
-use crate::cli::prediction::{said, sentence, time};
+use crate::check::cluster::outlook::{said, sentence};
+use crate::cli::prediction::time;
 use crate::pg::time::local_zone;
 use crate::plan::loss::{DataLoss, Loss, Unit};
 use crate::plan::ways::{Ground, Kind, Way};

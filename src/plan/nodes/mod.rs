@@ -8,6 +8,10 @@
 //!
 //! Two servers that went on under one number have no fork in any history: the first record that differs is it.
 
+mod address;
+mod extract;
+mod follow;
+mod judgement;
 mod parting;
 mod steps;
 mod tables;
