@@ -3,6 +3,7 @@
 mod tables;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::server_log::{self, Beside};
 use super::start::{Planned, StartArguments};
@@ -12,6 +13,7 @@ use crate::finding::{Coverage, Finding, Findings, Severity, bak};
 use crate::report::{Report, Section, Status};
 use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
+use crate::scan::recovery::predict;
 use crate::scan::wal_room::WalRoom;
 use crate::source::Error;
 
@@ -170,9 +172,10 @@ impl Arguments {
                        give it with --config, or name the archive with --archive";
             return unknown(why.to_owned(), true);
         }
+        let prediction = Arc::new(predict(&start));
         let control = cluster.trusted().map(|scan| &scan.detected.control);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Foretold::Known(Box::new(Foresight::new(start, control, threads))))
+        Ok(Foretold::Known(Box::new(Foresight::new(start, prediction, control, threads))))
     }
 }
 

@@ -75,7 +75,7 @@ struct Found {
     ground: Ground,
     ways: Vec<Way>,
     /// Of the first backup, or else the data directory.
-    prediction: Option<Prediction>,
+    prediction: Option<Arc<Prediction>>,
     /// What keeps a prediction from being made.
     unknown: Vec<String>,
     /// The archives as they are played; none if that is not known.
@@ -104,9 +104,9 @@ impl Arguments {
         }
         let mut findings = self.findings(&found);
         findings.append(std::mem::take(&mut found.findings));
-        let (prediction, unknown) = (found.prediction.as_ref(), &found.unknown);
+        let (prediction, unknown) = (found.prediction.as_deref(), &found.unknown);
         let mut verdict = tables::verdict(&found.ways, prediction, &found.ground, unknown, self.pages);
-        let mut sections: Vec<Section> = found.prediction.iter().map(prediction::section).collect();
+        let mut sections: Vec<Section> = prediction.map(prediction::section).into_iter().collect();
         sections.extend(found.ground.pair.iter().flat_map(nodes::sections));
         sections.extend(found.ground.full().map(room::section));
         if let Some((compared, reported)) = found.log {

@@ -167,14 +167,14 @@ pub const KEPT_PER_CODE: usize = 20;
 /// All findings of one run: exact counts, and of each kind the first few in full.
 ///
 /// A cluster with a million bad blocks must neither flood the reader nor fill the memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Findings {
     keep: usize,
     kinds: BTreeMap<(std::cmp::Reverse<Severity>, &'static str), Kind>,
 }
 
 /// The findings of one code and severity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Kind {
     /// The code that they share.
     pub code: &'static Code,

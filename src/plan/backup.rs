@@ -7,7 +7,8 @@ use super::restore::beside;
 use super::shell::path as quoted_path;
 use crate::format::backup_history::BackupHistory;
 use crate::pg::{Major, WalFileName};
-use crate::scan::metadata::recovery_files::RecoveryFiles;
+use crate::scan::metadata::{RecoveryFiles, Settings};
+use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{Start, WalPlace};
 use crate::source::Error;
 use crate::source::archive::layout::find;
@@ -68,26 +69,41 @@ pub struct Backup {
     source: BackupSource,
     /// Of one that lies in archives.
     skeleton: Option<Skeleton>,
+    /// What its small files say.
+    pub cluster: Cluster,
+    /// The settings in it.
+    pub settings: Settings,
+    recovery: RecoveryFiles,
     /// Of an incremental one: those on which it builds, the full one first.
     parents: Vec<PathBuf>,
 }
 
 impl Backup {
-    /// Looks at it; the archives of one are read once.
-    pub fn open(path: &Path) -> Result<Backup, Error> {
+    /// Looks at it; the archives of one are read once. `config`: postgresql.conf, if it is not in it.
+    pub fn open(path: &Path, config: Option<&Path>) -> Result<Backup, Error> {
         let source = BackupSource::open(path, FormHint::Detect)?;
         let skeleton = match source.form {
             Form::Plain => None,
             Form::Tar { .. } => Some(Skeleton::make(&source)?),
         };
-        Ok(Backup { path: path.to_owned(), source, skeleton, parents: Vec::new() })
+        let cluster = Cluster::scan(skeleton.as_ref().map_or(path, |skeleton| skeleton.root()));
+        let directory = &cluster.directory;
+        Ok(Backup {
+            path: path.to_owned(),
+            settings: Settings::scan(directory, config, cluster.major().unwrap_or(Major::V18)),
+            recovery: RecoveryFiles::scan(directory),
+            source,
+            skeleton,
+            cluster,
+            parents: Vec::new(),
+        })
     }
 
     /// Finds for each incremental one those on which it builds, which pg_combinebackup wants as directories.
     pub fn link(backups: &mut [Backup]) {
         let known: Vec<(PathBuf, BackupHistory)> = (backups.iter())
             .filter(|backup| backup.skeleton.is_none())
-            .filter_map(|backup| Some((backup.path.clone(), backup.label()?)))
+            .filter_map(|backup| Some((backup.path.clone(), backup.label()?.clone())))
             .collect();
         for backup in backups.iter_mut().filter(|backup| backup.skeleton.is_none()) {
             let mut from = backup.label().and_then(|label| label.incremental_from);
@@ -103,8 +119,8 @@ impl Backup {
         }
     }
 
-    fn label(&self) -> Option<BackupHistory> {
-        Some(RecoveryFiles::scan(&DataDirectory::new(self.root())).label?.lines)
+    fn label(&self) -> Option<&BackupHistory> {
+        self.recovery.label.as_ref().map(|label| &label.lines)
     }
 
     /// Does it build on this one?
@@ -114,7 +130,7 @@ impl Backup {
 
     /// Its small files, as a data directory.
     pub fn root(&self) -> &Path {
-        self.skeleton.as_ref().map_or(&self.path, |skeleton| skeleton.root())
+        self.cluster.directory.root()
     }
 
     /// What could not be read of it.
@@ -243,14 +259,11 @@ impl Backup {
     /// Tablespaces that it needs and has not.
     pub fn missing_tablespaces(&self) -> Vec<u32> {
         let has = |oid: u32| self.source.parts().iter().any(|part| part.role == PartRole::Tablespace(oid));
-        let Some(skeleton) = &self.skeleton else { return Vec::new() };
-        let map = RecoveryFiles::scan(&skeleton.data_directory()).map.unwrap_or_default();
-        map.into_iter().flatten().map(|(oid, _)| oid).filter(|oid| !has(*oid)).collect()
-    }
-
-    /// The major that it says.
-    pub fn major(&self) -> Option<Major> {
-        crate::scan::page_rules::Cluster::scan(self.root()).major()
+        if self.skeleton.is_none() {
+            return Vec::new();
+        }
+        let map = self.recovery.map.iter().flatten().flatten();
+        map.map(|(oid, _)| *oid).filter(|oid| !has(*oid)).collect()
     }
 }
 

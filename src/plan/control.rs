@@ -9,7 +9,7 @@ use super::restore::{beside, bring_step, check_steps, make_step, safe_steps, sta
 use super::shell::path as quoted_path;
 use super::ways::{Ground, Kind, Way, missing_empty_directories, works};
 use crate::check::control::{Evidence, Proof, rebuild};
-use crate::scan::recovery::{Prediction, Start, predict};
+use crate::scan::recovery::{Prediction, Start};
 
 /// Where pg_control cannot be used and the WAL says all that it said.
 pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
@@ -17,7 +17,7 @@ pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
 }
 
 fn way(ground: &Ground, known: &KnownWal) -> Option<Way> {
-    let (cluster, lies) = ground.cluster.as_ref().zip(ground.start.as_ref())?;
+    let (cluster, lies) = ground.cluster().zip(ground.start.as_ref())?;
     if cluster.trusted().is_some() {
         return None;
     }
@@ -37,7 +37,7 @@ fn way(ground: &Ground, known: &KnownWal) -> Option<Way> {
         control: Some(rebuilt.bytes),
         ..lies.clone()
     };
-    let prediction = predict(&start);
+    let prediction = ground.predict(&start);
     let mut loss = prediction.end_of_recovery.map_or_else(Loss::default, |end| known.behind(end));
     let normal = evidence.wal.main().and_then(|chain| chain.normal);
     loss.open_end = loss.open_end.or(normal.filter(|end| end.is_end_of_files()).map(|end| end.to_string()));

@@ -1,7 +1,9 @@
 //! What a way out leaves behind: the commits in the WAL that is known and that it does not replay.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use crate::format::control::Detected;
 use crate::format::timeline_history::Span;
@@ -123,6 +125,8 @@ impl Loss {
 #[derive(Debug)]
 pub struct KnownWal {
     files: Option<(WalFiles, Vec<Span>)>,
+    /// What the records from a position on did: many ways end at the same one.
+    summed: RefCell<BTreeMap<Lsn, Rc<Totals>>>,
     threads: usize,
     /// What could not be read.
     pub unreadable: Vec<Error>,
@@ -147,7 +151,7 @@ impl KnownWal {
         let picture: Picture = picture(scan(archive, Depth::Headers, threads, None), threads);
         let newest = wanted.or_else(|| picture.with_pg_wal.highest());
         let files = newest.and_then(|newest| files_to(picture, newest));
-        KnownWal { files, threads, unreadable }
+        KnownWal { files, summed: RefCell::default(), threads, unreadable }
     }
 
     /// Adds the WAL in the archives of a backup, as far as no other file has it. `control`: the backup's.
@@ -157,6 +161,7 @@ impl KnownWal {
         else {
             return;
         };
+        self.summed.get_mut().clear();
         let (files, lineage) = self.files.get_or_insert_with(|| {
             let system_id = Some(control.control.system_identifier);
             let kind = WalKind { major, abi: control.layout.abi, size, system_id };
@@ -188,17 +193,18 @@ impl KnownWal {
     }
 
     /// What the records from there on did.
-    pub fn totals(&self, from: Lsn) -> Option<Totals> {
+    pub fn totals(&self, from: Lsn) -> Option<Rc<Totals>> {
         let (files, lineage) = self.files.as_ref()?;
         let limit = Lsn(u64::MAX);
         let start = files.first_record(from, limit).ok()?;
-        Some(totals(files, lineage, start, limit, self.threads))
+        let mut summed = self.summed.borrow_mut();
+        let sum = || Rc::new(totals(files, lineage, start, limit, self.threads));
+        Some(Rc::clone(summed.entry(start).or_insert_with(sum)))
     }
 
     /// What a recovery does not have that ended there.
     pub fn behind(&self, end: Lsn) -> Loss {
         let Some((files, lineage)) = &self.files else { return Loss::default() };
-        let limit = Lsn(u64::MAX);
         let size = files.kind.size;
         let (mut open_end, mut missing) = (None, Vec::new());
         // Behind a hole the records begin with the next segment that is there.
@@ -218,10 +224,9 @@ impl KnownWal {
             Some(_) => end,
             None => return Loss::none(),
         };
-        let Ok(start) = files.first_record(from, limit) else {
+        let Some(totals) = self.totals(from) else {
             return Loss { open_end, missing, ..Loss::none() };
         };
-        let totals = totals(files, lineage, start, limit, self.threads);
         if totals.losses > 0 {
             open_end = Some(format!("{} stretches of the WAL behind it cannot be read", totals.losses));
         }

@@ -52,7 +52,7 @@ fn megabytes(bytes: u64) -> u64 {
 
 fn copy_step(root: &Path, room: &WalRoom, ground: &Ground) -> Step {
     let shown = quoted_path(root);
-    let size = ground.cluster.as_ref().map_or(0, |cluster| cluster.directory.size());
+    let size = ground.cluster().map_or(0, |cluster| cluster.directory.size());
     let fits = room.data.is_some_and(|data| data.free > size.saturating_add(size / 10));
     let target = match fits {
         true => quoted_path(&beside(root, ".cold")),

@@ -1,5 +1,6 @@
 //! The ways out, best first: what each comes to, what it leaves behind, what it needs.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +9,10 @@ use super::damage::Damage;
 use super::loss::{KnownWal, Loss};
 use super::nodes::Pair;
 use super::{Step, restore, room};
+use crate::check::cluster::{Examination, Foretold};
 use crate::pg::Major;
 use crate::pg::directories::RequiredDirectory;
+use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{ArchivePlace, Outcome, Prediction, Start, StopReason, WalPlace, predict};
 use crate::scan::wal_room::WalRoom;
@@ -70,7 +73,7 @@ pub struct Way {
     /// What is done, in a few words.
     pub title: String,
     /// What the server will do; none for the last door.
-    pub prediction: Option<Prediction>,
+    pub prediction: Option<Arc<Prediction>>,
     /// What it leaves behind.
     pub loss: Loss,
     /// Does it give a server that can be trusted, at the place asked for?
@@ -127,8 +130,8 @@ impl Way {
 /// What is known of the place.
 #[derive(Debug)]
 pub struct Ground {
-    /// The broken data directory.
-    pub cluster: Option<Cluster>,
+    /// The broken data directory, with the files around its data.
+    pub examination: Option<Examination>,
     /// Base backups.
     pub backups: Vec<PathBuf>,
     /// Archives, in the order in which restore_command tries them.
@@ -151,25 +154,49 @@ pub struct Ground {
     pub pair: Option<Pair>,
     /// How many cores may be used.
     pub threads: usize,
+    /// Starts that were played: ways and what is asked for have some in common.
+    played: RefCell<Vec<(Start, Arc<Prediction>)>>,
 }
 
 impl Ground {
-    /// Looks at the place.
-    pub fn new(pgdata: Option<&Path>, backups: &[PathBuf], archives: &[PathBuf]) -> Ground {
+    /// Looks at the place. `config`: postgresql.conf, if it is not in the data directory.
+    pub fn new(
+        pgdata: Option<&Path>,
+        backups: &[PathBuf],
+        archives: &[PathBuf],
+        config: Option<&Path>,
+    ) -> Ground {
+        let examination = pgdata.map(|root| {
+            let cluster = Cluster::scan(root);
+            let metadata = Metadata::scan(&cluster, config);
+            Examination::new(cluster, metadata, Foretold::Unknown { why: String::new(), matters: false })
+        });
         Ground {
-            cluster: pgdata.map(Cluster::scan),
+            examination,
             backups: backups.to_vec(),
             archives: archives.to_vec(),
             places: Vec::new(),
             unarchived: pgdata.map(unarchived).unwrap_or_default(),
             damage: Damage::default(),
             start: None,
-            config: None,
+            config: config.map(Path::to_owned),
             room: None,
             told_full: false,
             pair: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            played: RefCell::default(),
         }
+    }
+
+    /// What comes of a start; each is played once.
+    pub fn predict(&self, start: &Start) -> Arc<Prediction> {
+        let mut played = self.played.borrow_mut();
+        if let Some((_, prediction)) = played.iter().find(|(other, _)| other == start) {
+            return Arc::clone(prediction);
+        }
+        let prediction = Arc::new(predict(start));
+        played.push((start.clone(), Arc::clone(&prediction)));
+        prediction
     }
 
     /// Those backups whose files lie there as they are.
@@ -178,8 +205,13 @@ impl Ground {
     }
 
     /// The broken data directory.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.examination.as_ref().map(Examination::cluster)
+    }
+
+    /// Where it is.
     pub fn root(&self) -> Option<&Path> {
-        self.cluster.as_ref().map(|cluster| cluster.directory.root())
+        self.cluster().map(|cluster| cluster.directory.root())
     }
 
     /// The archives as places from which WAL can be put into pg_wal.
@@ -196,7 +228,7 @@ impl Ground {
     /// A server runs on it.
     pub fn is_live(&self) -> bool {
         let nodes = self.pair.iter().flat_map(|pair| &pair.nodes).map(|node| &node.cluster);
-        self.cluster.iter().chain(nodes).any(|cluster| cluster.facts.is_live())
+        self.cluster().into_iter().chain(nodes).any(|cluster| cluster.facts.is_live())
     }
 }
 
@@ -227,7 +259,7 @@ pub fn missing_empty_directories(root: &Path, major: Major) -> Vec<&'static str>
 /// Plays one.
 pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
     let Candidate { kind, root, start, backup } = candidate;
-    let prediction = predict(&start);
+    let prediction = ground.predict(&start);
     let loss = prediction.end_of_recovery.map_or_else(Loss::default, |end| known.behind(end));
     let shown = root.display();
     let title = match kind {

@@ -119,17 +119,16 @@ fn rest_of(kind: WalKind, name: WalFileName, path: &Path, end: Lsn) -> Option<Re
     found
 }
 
-/// Looks for it.
-pub fn behind(start: &Start, prediction: &Prediction, size: WalSegSize, threads: usize) -> Behind {
+/// Looks for it. `listed`: the names in the archives and in pg_wal.
+pub fn behind(listed: &Archive, prediction: &Prediction, size: WalSegSize, threads: usize) -> Behind {
     let mut behind = Behind { segment_size: Some(size), ..Behind::default() };
     let (Some(end), Some(timeline)) = (prediction.end_of_recovery, prediction.end_timeline) else {
         return behind;
     };
     let ends_in = size.segno(end);
-    let mut archive = list(start, &mut behind.unreadable);
-    let lineage = branches(&archive, timeline, end, &mut behind);
-    archive.segments.retain(|entry| {
-        lineage.contains(&entry.name.timeline) && entry.name.segno(size).is_some_and(|segno| segno >= ends_in)
+    let lineage = branches(listed, timeline, end, &mut behind);
+    let archive = listed.only(|name| {
+        lineage.contains(&name.timeline) && name.segno(size).is_some_and(|segno| segno >= ends_in)
     });
     let wal = scan(archive, Depth::Headers, threads, Some(size));
     behind.bytes = wal.bytes_read;
@@ -179,36 +178,27 @@ pub fn behind(start: &Start, prediction: &Prediction, size: WalSegSize, threads:
 }
 
 /// Every file of a segment's name in the archives and in pg_wal, with its first page.
-pub fn copies_of(start: &Start, name: WalFileName, size: WalSegSize) -> WalArchive {
-    let mut archive = list(start, &mut Vec::new());
-    archive.segments.retain(|entry| entry.name == name);
-    scan(archive, Depth::Headers, 1, Some(size))
+pub fn copies_of(listed: &Archive, name: WalFileName, size: WalSegSize) -> WalArchive {
+    scan(listed.only(|other| other == name), Depth::Headers, 1, Some(size))
 }
 
-/// The names in the archives and in pg_wal.
-fn list(start: &Start, unreadable: &mut Vec<(PathBuf, String)>) -> Archive {
-    let mut archive = Archive::default();
-    let mut note = |path: &Path, result: Result<(), Error>| {
-        if let Err(error) = result
-            && !error.is_not_found()
-        {
-            unreadable.push((path.to_owned(), error.to_string()));
-        }
-    };
+/// The names in the archives and in pg_wal, and what could not be listed. That there is no pg_wal, others tell.
+pub fn list(start: &Start) -> (Archive, Vec<Error>) {
+    let (mut archive, mut unreadable) = (Archive::default(), Vec::new());
     for place in &start.archives {
-        note(place.path(), place.list(&mut archive));
+        unreadable.extend(place.list(&mut archive).err());
     }
     for place in &start.pg_wal {
         match place {
-            WalPlace::Directory(path) => {
-                note(path, archive.add_pg_wal(path.parent().unwrap_or(path)));
+            WalPlace::Directory(path) if path.is_dir() => {
+                unreadable.extend(archive.add_pg_wal(path.parent().unwrap_or(path)).err());
             }
-            WalPlace::Archive(place) => note(place.path(), place.list(&mut archive)),
-            WalPlace::Backup(_) => {}
+            WalPlace::Archive(place) => unreadable.extend(place.list(&mut archive).err()),
+            WalPlace::Directory(_) | WalPlace::Backup(_) => {}
         }
     }
     archive.segments.sort();
-    archive
+    (archive, unreadable)
 }
 
 /// The timeline itself, and those whose past holds WAL of it behind the end.

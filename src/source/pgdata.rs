@@ -10,7 +10,7 @@ use super::file::read_prefix;
 const SMALL_FILE: usize = 16 << 10;
 
 /// A directory that is, or should be, a cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDirectory {
     root: PathBuf,
 }

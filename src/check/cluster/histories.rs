@@ -8,25 +8,36 @@ use crate::scan::wal_picture::read_histories;
 use crate::source::archive::Archive;
 
 pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) -> String {
-    let mut archive = Archive::default();
-    let mut errors = Vec::new();
-    if let Foretold::Known(foresight) = &examination.foretold {
-        for place in &foresight.start.archives {
-            errors.extend(place.list(&mut archive).err());
+    let own;
+    let archive = match &examination.foretold {
+        Foretold::Known(foresight) => {
+            unreadable(&foresight.unlisted, coverage);
+            &foresight.listed
         }
-    }
-    // The check of the directories tells what a missing pg_wal means.
-    let root = examination.cluster().directory.root();
-    if root.join("pg_wal").is_dir() {
-        errors.extend(archive.add_pg_wal(root).err());
-    }
-    unreadable(&errors, coverage);
+        Foretold::Unknown { .. } => {
+            own = own_names(examination, coverage);
+            &own
+        }
+    };
     let mut failed = Vec::new();
-    let histories = read_histories(&archive, &mut failed);
+    let histories = read_histories(archive, &mut failed);
     for (path, why) in failed {
         coverage.fail(&path, why);
     }
     check_histories(&histories, findings);
     coverage.files += histories.len() as u64;
     counted(histories.len() as u64, "history file", "history files")
+}
+
+/// Of a start that is not known only pg_wal counts.
+fn own_names(examination: &Examination, coverage: &mut Coverage) -> Archive {
+    let mut archive = Archive::default();
+    // The check of the directories tells what a missing pg_wal means.
+    let root = examination.cluster().directory.root();
+    if root.join("pg_wal").is_dir()
+        && let Err(error) = archive.add_pg_wal(root)
+    {
+        unreadable(&[error], coverage);
+    }
+    archive
 }

@@ -142,6 +142,14 @@ pub fn check_data(examination: &Examination, findings: &mut Findings, coverage: 
     }
 }
 
+/// Runs the others: `findings` has what those of the data found.
+pub fn check_others(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) {
+    for check in CHECKS.iter().filter(|check| !check.of_data) {
+        (check.run)(examination, findings, coverage);
+    }
+    start::unexplained(examination, findings);
+}
+
 /// PG_VERSION, postmaster.pid and pg_control.
 fn small_files(examination: &Examination, findings: &mut Findings, coverage: &mut Coverage) -> String {
     let cluster = examination.cluster();

@@ -1,6 +1,7 @@
 //! What a start comes to, as it was foretold: where it fails, and what it leaves behind.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::archive::segment_finding;
 use super::Examination;
@@ -8,9 +9,11 @@ use super::outlook::sentence;
 use crate::finding::{Code, Coverage, Finding, Findings, Place, Severity, cfg, rec};
 use crate::format::control::ControlFile;
 use crate::pg::{Major, WalFileName, WalSegSize};
-use crate::scan::recovery::{Limits, Outcome, Prediction, Start, StopReason, Target, predict};
+use crate::scan::recovery::{Limits, Outcome, Prediction, Start, StopReason, Target};
 use crate::scan::wal_archive::{PgWalState, SegmentFile, WalArchive};
-use crate::scan::wal_behind::{Behind, behind, copies_of};
+use crate::scan::wal_behind::{Behind, behind, copies_of, list};
+use crate::source::Error;
+use crate::source::archive::Archive;
 
 /// What is known of a start before it.
 #[derive(Debug)]
@@ -42,21 +45,30 @@ pub struct Foresight {
     /// What is started.
     pub start: Start,
     /// What comes of it.
-    pub prediction: Prediction,
+    pub prediction: Arc<Prediction>,
+    /// The names in its archives and in pg_wal.
+    pub listed: Archive,
+    /// What could not be listed.
+    pub unlisted: Vec<Error>,
     /// WAL that it does not come to.
     pub behind: Behind,
 }
 
 impl Foresight {
-    /// Plays it.
-    pub fn new(start: Start, control: Option<&ControlFile>, threads: usize) -> Foresight {
-        let prediction = predict(&start);
+    /// Looks behind its end.
+    pub fn new(
+        start: Start,
+        prediction: Arc<Prediction>,
+        control: Option<&ControlFile>,
+        threads: usize,
+    ) -> Foresight {
+        let (listed, unlisted) = list(&start);
         let size = control.and_then(|control| WalSegSize::new(control.xlog_seg_size.into()));
         let behind = match size.filter(|_| ends_with_the_wal(&prediction)) {
-            Some(size) => behind(&start, &prediction, size, threads),
+            Some(size) => behind(&listed, &prediction, size, threads),
             None => Behind::default(),
         };
-        Foresight { start, prediction, behind }
+        Foresight { start, prediction, listed, unlisted, behind }
     }
 }
 
@@ -83,7 +95,7 @@ pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage
             return "not known".to_owned();
         }
     };
-    let Foresight { start, prediction, behind } = &**foresight;
+    let Foresight { start, prediction, listed, behind, .. } = &**foresight;
     coverage.bytes += prediction.bytes + behind.bytes;
     for error in &prediction.unreadable {
         coverage.fail(&error.path, error.to_string());
@@ -91,7 +103,7 @@ pub(super) fn check(examination: &Examination, findings: &mut Findings, coverage
     for (path, why) in &behind.unreadable {
         coverage.fail(path, why);
     }
-    let judge = Judge { examination, start, prediction, behind, major: examination.metadata.major };
+    let judge = Judge { examination, start, prediction, listed, behind, major: examination.metadata.major };
     if let Some(code) = judge.failure() {
         findings.push(judge.failed(code));
     }
@@ -113,8 +125,8 @@ pub(super) fn unexplained(examination: &Examination, findings: &mut Findings) {
     if foresight.prediction.outcome.is_up() || findings.worst() == Some(Severity::Fatal) {
         return;
     }
-    let Foresight { start, prediction, behind } = &**foresight;
-    let judge = Judge { examination, start, prediction, behind, major: examination.metadata.major };
+    let Foresight { start, prediction, listed, behind, .. } = &**foresight;
+    let judge = Judge { examination, start, prediction, listed, behind, major: examination.metadata.major };
     findings.push(judge.failed(rec::FAILS));
 }
 
@@ -134,6 +146,7 @@ struct Judge<'e> {
     examination: &'e Examination,
     start: &'e Start,
     prediction: &'e Prediction,
+    listed: &'e Archive,
     behind: &'e Behind,
     major: Major,
 }
@@ -251,7 +264,7 @@ impl Judge<'_> {
             let name = WalFileName::new(timeline, size.segno(lsn), size);
             if seen != Some(name) {
                 finding = finding.measured("it is in", name);
-                let copies = copies_of(self.start, name, size);
+                let copies = copies_of(self.listed, name, size);
                 for file in &copies.files {
                     let path = copies.archive.segment_path(&file.entry);
                     let text = format!("{}: {}", path.display(), copy_text(&copies, file, control));

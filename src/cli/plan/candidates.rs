@@ -32,12 +32,12 @@ impl Arguments {
         let mut candidates = Vec::new();
         let archives = found.archives.clone();
         if let Some(root) = self.pgdata.first().filter(|_| !found.ground.is_live()) {
-            if !has_target && let Some(start) = self.start_of(&[], (root, root), found)? {
+            if !has_target && let Some(start) = self.start_of_data(&[], found)? {
                 found.ground.start = Some(start.clone());
                 let crash = !start.recovery_signal && !start.standby_signal;
                 let mut with_archive = start.clone();
                 with_archive.pg_wal.extend(found.ground.brings());
-                let major = found.ground.cluster.as_ref().and_then(Cluster::major);
+                let major = found.ground.cluster().and_then(Cluster::major);
                 let made = major.map_or_else(Vec::new, |major| missing_empty_directories(root, major));
                 if !made.is_empty() {
                     let start = Start { made, ..start.clone() };
@@ -69,9 +69,9 @@ impl Arguments {
                 && !self.start.archive.is_empty()
                 && self.backup.is_empty()
                 && let Some(archives) = &archives
-                && let Some(start) = self.start_of(archives, (root, root), found)?
+                && let Some(start) = self.start_of_data(archives, found)?
             {
-                let backup = Some(Arc::new(Backup::open(root)?));
+                let backup = Some(Arc::new(Backup::open(root, self.config.as_deref())?));
                 candidates.push(Candidate { kind: Kind::Restore, root: root.clone(), start, backup });
             }
         }
@@ -79,7 +79,7 @@ impl Arguments {
             // A backup without the archive that belongs to it comes to nothing that is known.
             let Some(archives) = &archives else { break };
             let Some(mut start) = self.start_of_backup(archives, &backup, found)? else { continue };
-            if let Some(major) = backup.major() {
+            if let Some(major) = backup.cluster.major() {
                 start.made = missing_empty_directories(backup.root(), major);
             }
             // The manual's step: the old server's last segments are in no archive.

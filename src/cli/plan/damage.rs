@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use super::{Arguments, Found};
 use crate::check::block::Source;
-use crate::check::cluster::{Examination, Foretold, check_data};
+use crate::check::cluster::check_data;
 use crate::check::missing_files::check_missing_files;
 use crate::cli::{Failure, explain_block, scan_pages};
 use crate::finding::{Coverage, Findings, Severity};
 use crate::format::control::{ControlFile, DbState};
 use crate::plan::damage::{Damage, DamagedFork, Namer, What};
 use crate::plan::ways::Ground;
-use crate::scan::metadata::Metadata;
-use crate::scan::page_rules::Cluster;
 
 /// Findings of each kind that a plan can have things to repair of.
 const MOST_FINDINGS: usize = 2_000;
@@ -20,31 +18,27 @@ const MOST_FINDINGS: usize = 2_000;
 const MOST_BLOCKS: usize = 32;
 
 impl Arguments {
-    /// Looks for damage, and from where each damaged block is to be had.
-    pub(super) fn look_at_data(&self, found: &mut Found) -> Result<(), Failure> {
-        let Some(root) = self.pgdata.first() else { return Ok(()) };
-        let cluster = Cluster::scan(root);
-        let skipped = match &cluster.control {
+    /// Looks for damage, and from where each damaged block is to be had. False: nothing was looked at.
+    pub(super) fn look_at_data(&self, found: &mut Found) -> Result<bool, Failure> {
+        let Some(examination) = &found.ground.examination else { return Ok(false) };
+        let cluster = examination.cluster();
+        let root = cluster.directory.root();
+        let skipped = match examination.control() {
             _ if cluster.facts.is_live() => Some("a server runs on it"),
-            _ if cluster.trusted().is_none() => {
-                Some("without pg_control nobody knows what belongs to its data")
-            }
-            _ => None,
+            None => Some("without pg_control nobody knows what belongs to its data"),
+            Some(_) => None,
         };
         if let Some(why) = skipped {
             if self.pages {
                 found.coverage.fail(root, format!("the data were not examined: {why}"));
             }
-            return Ok(());
+            return Ok(false);
         }
         let is_backup = cluster.facts.backup_label;
-        let metadata = Metadata::scan(&cluster, found.ground.config.as_deref());
-        let foretold = Foretold::Unknown { why: String::new(), matters: false };
-        let examination = Examination::new(cluster, metadata, foretold);
         let keep = if self.common.all { usize::MAX } else { MOST_FINDINGS };
         let mut findings = Findings::keeping(keep);
         let mut coverage = Coverage::default();
-        check_data(&examination, &mut findings, &mut coverage);
+        check_data(examination, &mut findings, &mut coverage);
         let control = examination.control();
         if !is_backup {
             check_missing_files(&examination.slru, &examination.metadata, &mut findings, &mut coverage);
@@ -86,7 +80,7 @@ impl Arguments {
         found.findings.append(findings);
         found.coverage.append(coverage);
         found.ground.damage = damage;
-        Ok(())
+        Ok(true)
     }
 }
 

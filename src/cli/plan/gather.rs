@@ -8,16 +8,16 @@ use crate::cli::Failure;
 use crate::cli::output_place::refuse_inside;
 use crate::cli::start::Planned;
 use crate::finding::{Coverage, Findings};
+use crate::pg::Major;
 use crate::plan::backup::{Backup, files_of};
 use crate::plan::loss::KnownWal;
 use crate::plan::ways::{Ground, sort};
 use crate::plan::{SOURCES, restore};
-use crate::scan::metadata::settings::Settings;
+use crate::scan::metadata::Settings;
 use crate::scan::page_rules::Cluster;
-use crate::scan::recovery::{ArchivePlace, Start, Target, TimelineGoal, predict};
+use crate::scan::recovery::{ArchivePlace, Start, Target, TimelineGoal};
 use crate::scan::wal_room::WalRoom;
 use crate::source::Error;
-use crate::source::pgdata::DataDirectory;
 
 impl Arguments {
     /// Reads what archives hold of backups, into a directory outside of them.
@@ -41,7 +41,7 @@ impl Arguments {
             if !is_plain {
                 refuse_inside(&std::env::temp_dir().join("pgforensic-new"), self.inputs())?;
             }
-            let backup = Backup::open(path)?;
+            let backup = Backup::open(path, self.config.as_deref())?;
             for error in backup.unreadable() {
                 coverage.fail(&error.path, error.to_string());
             }
@@ -60,17 +60,16 @@ impl Arguments {
     pub(super) fn start_of(
         &self,
         archives: &[ArchivePlace],
-        (root, shown): (&Path, &Path),
-        found: &mut Found,
+        (cluster, settings, shown): (&Cluster, &Settings, &Path),
+        (unknown, coverage): (&mut Vec<String>, &mut Coverage),
     ) -> Result<Option<Start>, Failure> {
+        let root = cluster.directory.root();
         let metadata = std::fs::metadata(root).map_err(Error::at(root, "open directory"))?;
         if !metadata.is_dir() {
             return Err(Failure::Usage(format!("\"{}\" is no directory", root.display())));
         }
-        let cluster = Cluster::scan(root);
-        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
-        let settings = Settings::scan(&DataDirectory::new(root), self.config.as_deref(), major);
-        match self.start.start(root, major, &settings, archives)? {
+        let major = cluster.major().unwrap_or(Major::V18);
+        match self.start.start(root, major, settings, archives)? {
             Planned::Start(mut start) => {
                 if let Some(lsn) = self.before.filter(|_| start.recovery_signal || start.standby_signal) {
                     start.target = Some(Target::Lsn(lsn));
@@ -83,11 +82,23 @@ impl Arguments {
                     "restore_command of {} is {said}: name the archive that it reads with --archive",
                     shown.display()
                 );
-                found.coverage.fail(shown, why.clone());
-                found.unknown.push(why);
+                coverage.fail(shown, why.clone());
+                unknown.push(why);
                 Ok(None)
             }
         }
+    }
+
+    /// The start of the data directory; without archives as it lies.
+    pub(super) fn start_of_data(
+        &self,
+        archives: &[ArchivePlace],
+        found: &mut Found,
+    ) -> Result<Option<Start>, Failure> {
+        let Some(examination) = &found.ground.examination else { return Ok(None) };
+        let (cluster, settings) = (examination.cluster(), &examination.metadata.settings);
+        let place = (cluster, settings, cluster.directory.root());
+        self.start_of(archives, place, (&mut found.unknown, &mut found.coverage))
     }
 
     /// The start of a backup.
@@ -97,7 +108,8 @@ impl Arguments {
         backup: &Backup,
         found: &mut Found,
     ) -> Result<Option<Start>, Failure> {
-        let mut start = self.start_of(archives, (backup.root(), &backup.path), found)?;
+        let place = (&backup.cluster, &backup.settings, backup.path.as_path());
+        let mut start = self.start_of(archives, place, (&mut found.unknown, &mut found.coverage))?;
         start.iter_mut().for_each(|start| backup.complete(start));
         Ok(start)
     }
@@ -125,12 +137,13 @@ impl Arguments {
             |places| places.iter().map(ArchivePlace::own_path).collect(),
         );
         let backups = self.backups(&mut coverage, &mut unknown)?;
-        let mut ground = Ground::new(self.pgdata.first().map(PathBuf::as_path), &self.backup, &paths);
-        ground.config = self.config.clone();
+        let root = self.pgdata.first().map(PathBuf::as_path);
+        let mut ground = Ground::new(root, &self.backup, &paths, self.config.as_deref());
         ground.places = archives.clone().unwrap_or_default();
-        ground.room = ground.cluster.as_ref().and_then(|cluster| {
-            let settings = Settings::scan(&cluster.directory, self.config.as_deref(), cluster.major()?);
-            WalRoom::scan(cluster, &settings, &self.start.archive)
+        ground.room = ground.examination.as_ref().and_then(|examination| {
+            let cluster = examination.cluster();
+            cluster.major()?;
+            WalRoom::scan(cluster, &examination.metadata.settings, &self.start.archive)
         });
         let mut found = Found {
             ground,
@@ -144,8 +157,8 @@ impl Arguments {
             log: None,
             coverage,
         };
-        self.look_at_data(&mut found)?;
-        self.read_log(&mut found)?;
+        let data_are_checked = self.look_at_data(&mut found)?;
+        self.read_log(&mut found, data_are_checked)?;
         let has_target = self.start.has_target() || self.before.is_some();
         let candidates = self.candidates(&mut found, has_target)?;
 
@@ -159,28 +172,15 @@ impl Arguments {
             _ => None,
         });
         let mut known = KnownWal::gather(&found.ground.archives, &directories, wanted, found.ground.threads);
-        for skeleton in found.backups.iter().filter_map(|backup| backup.skeleton()) {
-            if let Some(control) = Cluster::scan(skeleton.root()).trusted() {
+        for backup in &found.backups {
+            if let (Some(skeleton), Some(control)) = (backup.skeleton(), backup.cluster.trusted()) {
                 known.add_backup(&skeleton.wal, &control.detected);
             }
         }
         for error in &known.unreadable {
             found.coverage.fail(&error.path, error.to_string());
         }
-        if let Some(archives) = found.archives.clone().filter(|_| !found.ground.is_live()) {
-            // A full one is named first for the sake of those that build on it.
-            let first = found.backups.first();
-            let last =
-                found.backups.last().filter(|last| first.is_some_and(|first| last.builds_on(&first.path)));
-            let start = match (last.or(first).cloned(), self.pgdata.first()) {
-                (Some(backup), _) => self.start_of_backup(&archives, &backup, &mut found)?,
-                (None, Some(root)) if self.backup.is_empty() => {
-                    self.start_of(&archives, (root, root), &mut found)?
-                }
-                _ => None,
-            };
-            found.prediction = start.as_ref().map(predict);
-        }
+        found.prediction = self.asked(&mut found)?.map(|start| found.ground.predict(&start));
         self.play(candidates, &known, &mut found);
         if has_target && !found.ways.iter().any(|way| way.works) {
             // The target cannot be had: what can?
@@ -199,5 +199,20 @@ impl Arguments {
             self.last_door(&mut found);
         }
         Ok(found)
+    }
+
+    /// What is asked for: the start of the first backup, or else of the data directory.
+    fn asked(&self, found: &mut Found) -> Result<Option<Start>, Failure> {
+        let Some(archives) = found.archives.clone().filter(|_| !found.ground.is_live()) else {
+            return Ok(None);
+        };
+        // A full one is named first for the sake of those that build on it.
+        let first = found.backups.first();
+        let last = found.backups.last().filter(|last| first.is_some_and(|first| last.builds_on(&first.path)));
+        match last.or(first).cloned() {
+            Some(backup) => self.start_of_backup(&archives, &backup, found),
+            None if self.backup.is_empty() => self.start_of_data(&archives, found),
+            None => Ok(None),
+        }
     }
 }

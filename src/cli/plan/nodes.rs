@@ -7,12 +7,13 @@ use crate::check::cluster::outlook::said;
 use crate::cli::Failure;
 use crate::cli::prediction::time;
 use crate::finding::{Coverage, Findings};
+use crate::pg::Major;
 use crate::plan::SOURCES;
 use crate::plan::loss::KnownWal;
 use crate::plan::nodes::{How, Node, Only, Pair, Relation};
 use crate::plan::ways::{Ground, Way, sort};
 use crate::report::{Cell, Fact, Section};
-use crate::scan::metadata::settings::Settings;
+use crate::scan::metadata::Settings;
 use crate::scan::page_rules::Cluster;
 
 impl Arguments {
@@ -33,7 +34,7 @@ impl Arguments {
             return Err(Failure::Usage("both data directories are the same one".to_owned()));
         }
         let mut found = Found {
-            ground: Ground::new(None, &[], &self.start.archive),
+            ground: Ground::new(None, &[], &self.start.archive, None),
             ways: Vec::new(),
             prediction: None,
             unknown: Vec::new(),
@@ -65,10 +66,11 @@ impl Arguments {
     pub(super) fn node(&self, root: &Path, found: &mut Found) -> Result<Node, Failure> {
         let follows = ["standby.signal", "recovery.conf"].iter().any(|name| root.join(name).exists());
         let archives = found.archives.clone().filter(|_| follows).unwrap_or_default();
-        let start = self.start_of(&archives, (root, root), found)?;
         let cluster = Cluster::scan(root);
-        let major = cluster.major().unwrap_or(crate::pg::Major::V18);
-        let settings = Settings::scan(&cluster.directory, None, major);
+        let major = cluster.major().unwrap_or(Major::V18);
+        let settings = Settings::scan(&cluster.directory, self.config.as_deref(), major);
+        let told = (&mut found.unknown, &mut found.coverage);
+        let start = self.start_of(&archives, (&cluster, &settings, root), told)?;
         let ground = &found.ground;
         Ok(Node::new(cluster, settings, start, (&ground.archives, ground.threads)))
     }

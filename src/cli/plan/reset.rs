@@ -19,7 +19,7 @@ const READ_BY_ITSELF: u64 = 4 << 30;
 impl Arguments {
     /// pg_resetwal on a copy, when nothing else works.
     pub(super) fn last_door(&self, found: &mut Found) {
-        let Some(cluster) = &found.ground.cluster else { return };
+        let Some(cluster) = found.ground.cluster() else { return };
         let read = |relations| {
             let (archives, threads) = (&found.ground.archives, found.ground.threads);
             reset_values(cluster, ResetInput { archives, relations, threads, done: &|_| {} })

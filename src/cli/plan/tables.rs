@@ -42,7 +42,7 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
         .iter()
         .enumerate()
         .map(|(index, way)| {
-            let prediction = way.prediction.as_ref();
+            let prediction = way.prediction.as_deref();
             let lsn = |prediction: &Prediction| match (prediction.end_of_recovery, prediction.major) {
                 (Some(lsn), Some(major)) => Cell::Lsn(lsn, major),
                 (lsn, _) => lsn.into(),
@@ -189,7 +189,7 @@ pub(super) fn verdict(
     let Some(best) = chosen(ways).map(|(_, way)| way).or(ways.first()) else {
         return unknown.first().cloned().unwrap_or_else(|| "there is nothing to start".to_owned());
     };
-    let end = best.prediction.as_ref().map(sentence).unwrap_or_default();
+    let end = best.prediction.as_deref().map(sentence).unwrap_or_default();
     if is_nothing_to_do(best) {
         let unread = if reads_pages { "" } else { "; no page was read, --pages does it" };
         return format!("nothing to do: {end}{unread}");

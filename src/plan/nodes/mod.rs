@@ -17,6 +17,7 @@ mod steps;
 mod tables;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::loss::{KnownWal, Loss};
 use super::ways::{Ground, Kind, Way};
@@ -288,7 +289,7 @@ fn bring(pair: &Pair, ground: &Ground) -> Option<Way> {
         works: true,
         disk: from.cluster.directory.size(),
         risk: "only for a node whose data are no good: nothing of them is used, only its WAL",
-        prediction: Some(prediction),
+        prediction: Some(Arc::new(prediction)),
         ..Way::new(Kind::BringWal, title, steps)
     })
 }
@@ -325,7 +326,7 @@ fn keep(pair: &Pair, kept: usize, ground: &Ground) -> Option<Way> {
         } else {
             "the other one must not be started as a primary any more"
         },
-        prediction,
+        prediction: prediction.map(Arc::new),
         ..Way::new(Kind::KeepNode, title, steps)
     })
 }

@@ -29,7 +29,7 @@ pub struct LostTable {
 
 /// The tables that commits behind a place touched, and databases in which more than those was.
 pub(super) fn touched(node: &Node, from: Lsn) -> (Vec<LostTable>, Vec<u32>) {
-    let rows = node.wal.totals(from).map(|totals| totals.rows).unwrap_or_default();
+    let totals = node.wal.totals(from).unwrap_or_default();
     let directory = &node.cluster.directory;
     let rules = Rules::new(Some(&node.cluster), &Target::Cluster(directory.root().to_owned()));
     let control = node.control();
@@ -37,8 +37,8 @@ pub(super) fn touched(node: &Node, from: Lsn) -> (Vec<LostTable>, Vec<u32>) {
     let catalogs = Catalogs::new(directory, (rules.major, rules.abi), rules.geometry, &lookup, control);
     let mut tables: BTreeMap<(u32, String), u64> = BTreeMap::new();
     let mut databases = BTreeSet::new();
-    for (relation, rows) in rows {
-        match name(&catalogs, node, relation) {
+    for (relation, rows) in &totals.rows {
+        match name(&catalogs, node, *relation) {
             Some(name) => *tables.entry((relation.database, name)).or_default() += rows.sum(),
             None => {
                 databases.insert(relation.database);

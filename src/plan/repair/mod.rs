@@ -106,7 +106,7 @@ const LOSSY: &[Repair] = &[salvage::remedies, slru::lossy];
 
 /// Every combination that repairs all of it.
 pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
-    let (Some(root), Some(cluster), Some(start)) = (ground.root(), &ground.cluster, &ground.start) else {
+    let (Some(root), Some(cluster), Some(start)) = (ground.root(), ground.cluster(), &ground.start) else {
         return Vec::new();
     };
     let damage = &ground.damage;

@@ -56,7 +56,7 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
         let Some(rebuilt) = rebuild(&input) else { return Vec::new() };
         all.push((cluster.lookup.layout(*slru).path(segment), rebuilt));
     }
-    let rules = Rules::new(site.ground.cluster.as_ref(), &Target::Cluster(root.to_owned()));
+    let rules = Rules::new(site.ground.cluster(), &Target::Cluster(root.to_owned()));
     let namer = Namer::new(&cluster, &rules);
     // Without rows of its catalogs nobody knows what a database is.
     let is_catalog = |relation: &PathBuf| owner(relation, &namer).is_none_or(|owner| owner.is_catalog());

@@ -123,7 +123,7 @@ impl Limits {
 }
 
 /// What will be started, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Start {
     /// The data directory.
     pub directory: DataDirectory,

@@ -9,7 +9,7 @@ use crate::source::archive::tool::ToolArchive;
 use crate::source::backup::wal::BackupWal;
 
 /// One place in which it looks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ArchivePlace {
     /// A directory with NAME, else with NAME.gz, which is unpacked: the restore command of a plan.
     Directory(PathBuf),
@@ -27,7 +27,7 @@ pub enum ArchivePlace {
 }
 
 /// Where files of pg_wal are, before the server is started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum WalPlace {
     /// A pg_wal, or another directory with files as they are there.
     Directory(PathBuf),

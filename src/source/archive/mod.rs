@@ -181,6 +181,19 @@ impl Archive {
         self.list(Directory { path: root.join("pg_wal"), role, repository: None, what: None }, PLAIN)
     }
 
+    /// The same directories with these segments alone.
+    pub fn only(&self, wanted: impl Fn(WalFileName) -> bool) -> Archive {
+        Archive {
+            directories: self.directories.clone(),
+            segments: self.segments.iter().copied().filter(|entry| wanted(entry.name)).collect(),
+            repositories: self.repositories.clone(),
+            folders: self.folders.clone(),
+            endings: self.endings.clone(),
+            digests: self.digests.clone(),
+            ..Archive::default()
+        }
+    }
+
     /// The directory that holds an entry, itself or in a folder below.
     pub fn directory<T>(&self, entry: &Entry<T>) -> Option<&Directory> {
         self.directories.get(self.directory_index(entry)?)

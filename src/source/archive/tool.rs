@@ -26,6 +26,13 @@ pub struct ToolArchive {
     archive: Archive,
 }
 
+/// The same place is the same archive.
+impl PartialEq for ToolArchive {
+    fn eq(&self, other: &ToolArchive) -> bool {
+        self.own_path() == other.own_path()
+    }
+}
+
 /// Whether what a repository holds can be foretold.
 #[derive(Debug)]
 pub enum Opened {

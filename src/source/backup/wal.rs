@@ -19,6 +19,13 @@ pub struct BackupWal {
     members: BTreeMap<String, (usize, usize)>,
 }
 
+/// One that was opened twice counts as two.
+impl PartialEq for BackupWal {
+    fn eq(&self, other: &BackupWal) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
 impl BackupWal {
     /// Adds an archive; its number is returned.
     pub fn add_part(&mut self, part: &TarPart) -> usize {
