@@ -169,11 +169,9 @@ impl Backup {
     }
 
     fn has_wal(&self) -> bool {
-        let is_segment = |name: &[u8]| WalFileName::parse(name).is_some();
         match &self.skeleton {
-            Some(skeleton) => skeleton.wal.names().any(|name| is_segment(name.as_bytes())),
-            None => (std::fs::read_dir(self.path.join("pg_wal")).into_iter().flatten().flatten())
-                .any(|entry| is_segment(entry.file_name().as_encoded_bytes())),
+            Some(skeleton) => skeleton.wal.names().any(|name| WalFileName::parse(name.as_bytes()).is_some()),
+            None => !self.cluster.directory.segments().is_empty(),
         }
     }
 
@@ -197,11 +195,10 @@ impl Backup {
         if !self.parents.is_empty() {
             let chain: Vec<String> =
                 self.parents.iter().chain([&self.path]).map(|path| quoted_path(path)).collect();
-            let links = std::fs::read_dir(self.path.join("pg_tblspc")).into_iter().flatten().flatten();
-            let moved: String = links
-                .filter_map(|link| {
-                    let from = std::fs::read_link(link.path()).ok()?;
-                    let to = beside(target, ".tblspc").join(link.file_name());
+            let moved: String = (self.cluster.facts.tablespaces.iter())
+                .filter_map(|tablespace| {
+                    let from = tablespace.target()?;
+                    let to = beside(target, ".tblspc").join(tablespace.path.file_name()?);
                     Some(format!("-T {}={} ", quoted_path(&from), quoted_path(&to)))
                 })
                 .collect();

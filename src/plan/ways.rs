@@ -16,7 +16,7 @@ use crate::scan::metadata::Metadata;
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{ArchivePlace, Outcome, Prediction, Start, StopReason, WalPlace, predict};
 use crate::scan::wal_room::WalRoom;
-use crate::source::archive::archive_status;
+use crate::source::archive::unarchived;
 use crate::source::pgdata::DataDirectory;
 
 /// What kind of way it is, the least daring first.
@@ -349,17 +349,4 @@ pub fn sort(ways: &mut [Way]) {
             way.prediction.as_ref().map_or(0, |prediction| prediction.bytes),
         )
     });
-}
-
-/// Segments of a data directory that its archiver has not sent, and partial ones.
-pub fn unarchived(pgdata: &Path) -> Vec<String> {
-    let pg_wal = pgdata.join("pg_wal");
-    let waiting = archive_status(&pg_wal).unwrap_or_default().into_iter().filter(|file| !file.done);
-    let mut found: Vec<String> = waiting.map(|file| file.name).collect();
-    let partial = |entry: std::fs::DirEntry| {
-        entry.file_name().into_string().ok().filter(|name| name.ends_with(".partial"))
-    };
-    found.extend(std::fs::read_dir(&pg_wal).into_iter().flatten().flatten().filter_map(partial));
-    found.sort();
-    found
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::file::read_prefix;
+use crate::pg::WalFileName;
 
 /// Small text files are read up to here; a longer one is not what it should be.
 const SMALL_FILE: usize = 16 << 10;
@@ -22,6 +23,13 @@ pub struct Tablespace {
     pub path: PathBuf,
     /// The `PG_<major>_<catalog version>` directories in it; several after pg_upgrade.
     pub version_directories: Result<Vec<String>, String>,
+}
+
+impl Tablespace {
+    /// Where the link leads; none of an in-place tablespace.
+    pub fn target(&self) -> Option<PathBuf> {
+        fs::read_link(&self.path).ok()
+    }
 }
 
 impl DataDirectory {
@@ -65,6 +73,12 @@ impl DataDirectory {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The segments in `pg_wal`, by name; what cannot be listed has none.
+    pub fn segments(&self) -> Vec<WalFileName> {
+        let names = entry_names(&self.join("pg_wal")).unwrap_or_default();
+        names.iter().filter_map(|name| WalFileName::parse(name.as_bytes())).collect()
     }
 
     /// The entries of `pg_tblspc`, by name; none if the directory is missing.

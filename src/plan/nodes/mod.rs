@@ -27,6 +27,7 @@ use crate::scan::metadata::settings::Settings;
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{Outcome, Prediction, Start, WalPlace, predict};
 use crate::source::Error;
+use crate::source::archive::unarchived;
 
 pub use self::parting::{Fork, How};
 pub use self::tables::LostTable;
@@ -83,7 +84,7 @@ impl Node {
         };
         Node {
             end: played.or(control.map(ControlFile::reached)).or_else(last),
-            unarchived: super::ways::unarchived(&root),
+            unarchived: unarchived(&root),
             prediction,
             timeline,
             cluster,

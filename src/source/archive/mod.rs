@@ -339,6 +339,19 @@ pub fn archive_status(pg_wal: &Path) -> Result<Vec<StatusFile>, Error> {
     Ok(files)
 }
 
+/// Files of a data directory that its archiver has not sent, and partial segments.
+pub fn unarchived(pgdata: &Path) -> Vec<String> {
+    let pg_wal = pgdata.join("pg_wal");
+    let waiting = archive_status(&pg_wal).unwrap_or_default().into_iter().filter(|file| !file.done);
+    let mut found: Vec<String> = waiting.map(|file| file.name).collect();
+    let partial = |entry: std::fs::DirEntry| {
+        entry.file_name().into_string().ok().filter(|name| name.ends_with(".partial"))
+    };
+    found.extend(std::fs::read_dir(&pg_wal).into_iter().flatten().flatten().filter_map(partial));
+    found.sort();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,6 @@ use tempfile::TempDir;
 use super::wal::BackupWal;
 use super::{BackupSource, MemberKind, TarPart, directory::path_of};
 use crate::source::Error;
-use crate::source::pgdata::DataDirectory;
 
 /// A small file.
 const SMALL: u64 = 1 << 20;
@@ -82,11 +81,6 @@ impl Skeleton {
     /// As a data directory.
     pub fn root(&self) -> &Path {
         self.directory.path()
-    }
-
-    /// As a data directory.
-    pub fn data_directory(&self) -> DataDirectory {
-        DataDirectory::new(self.root())
     }
 }
 
