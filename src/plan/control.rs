@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Step;
 use super::loss::{KnownWal, Loss};
-use super::restore::{beside, bring_step, check_steps, make_step, safe_steps, start_step};
+use super::restore::{beside, prepare_steps, safe_steps, start_and_check};
 use super::shell::path as quoted_path;
 use super::ways::{Ground, Kind, Way, missing_empty_directories, works};
 use crate::check::control::{Evidence, Proof, rebuild};
@@ -67,8 +67,7 @@ fn steps(
     let own = quoted_path(&root.join("global/pg_control"));
     let version = quoted_path(&root.join("PG_VERSION"));
     let mut steps = safe_steps(ground);
-    steps.extend(make_step(root, start));
-    steps.extend(bring_step(root, start, prediction));
+    steps.extend(prepare_steps(root, start, prediction));
     steps.push(Step::new(
         "Write a pg_control of what the WAL proves",
         format!("pgforensic controldata {shown}{archives} --write-to {written} || true"),
@@ -86,7 +85,6 @@ fn steps(
         "exit status 0",
         "there is no cold copy",
     ));
-    steps.push(start_step(root, prediction));
-    steps.extend(check_steps(prediction));
+    steps.extend(start_and_check(root, prediction));
     steps
 }

@@ -134,7 +134,7 @@ pub fn read_everything() -> Step {
     )
 }
 
-pub(super) fn check_steps(prediction: &Prediction) -> Vec<Step> {
+fn check_steps(prediction: &Prediction) -> Vec<Step> {
     let mut steps = Vec::new();
     if prediction.outcome == Outcome::StoppedAtTarget {
         let end = prediction.end_of_recovery.map_or(String::new(), |end| {
@@ -166,15 +166,27 @@ pub(super) fn check_steps(prediction: &Prediction) -> Vec<Step> {
     steps
 }
 
-/// The directory is started as it lies.
-pub fn start_steps(root: &Path, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
-    let mut steps = safe_steps(ground);
-    steps.push(start_step(root, prediction));
+/// The start, and what is done behind it.
+pub(super) fn start_and_check(root: &Path, prediction: &Prediction) -> Vec<Step> {
+    let mut steps = vec![start_step(root, prediction)];
     steps.extend(check_steps(prediction));
     steps
 }
 
-pub(super) fn make_step(root: &Path, start: &Start) -> Option<Step> {
+/// What a start needs before it, besides what lies there: directories that are missing, WAL that is elsewhere.
+pub(super) fn prepare_steps(root: &Path, start: &Start, prediction: &Prediction) -> Vec<Step> {
+    make_step(root, start).into_iter().chain(bring_step(root, start, prediction)).collect()
+}
+
+/// The directory is started where it is.
+pub fn start_steps(root: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
+    let mut steps = safe_steps(ground);
+    steps.extend(prepare_steps(root, start, prediction));
+    steps.extend(start_and_check(root, prediction));
+    steps
+}
+
+fn make_step(root: &Path, start: &Start) -> Option<Step> {
     let paths: Vec<String> = start.made.iter().map(|name| quoted_path(&root.join(name))).collect();
     (!paths.is_empty()).then(|| {
         Step::new(
@@ -187,22 +199,8 @@ pub(super) fn make_step(root: &Path, start: &Start) -> Option<Step> {
     })
 }
 
-/// Empty directories that a copy has lost are made again.
-pub fn make_directories_steps(
-    root: &Path,
-    start: &Start,
-    prediction: &Prediction,
-    ground: &Ground,
-) -> Vec<Step> {
-    let mut steps = safe_steps(ground);
-    steps.extend(make_step(root, start));
-    steps.push(start_step(root, prediction));
-    steps.extend(check_steps(prediction));
-    steps
-}
-
 /// Segments that a start needs and that lie elsewhere are put into pg_wal, as far as they are not there.
-pub(super) fn bring_step(root: &Path, start: &Start, prediction: &Prediction) -> Option<Step> {
+fn bring_step(root: &Path, start: &Start, prediction: &Prediction) -> Option<Step> {
     let pg_wal = root.join("pg_wal");
     let commands: Vec<String> = (prediction.brought.iter())
         .map(|file| match start.pg_wal.get(file.place) {
@@ -225,15 +223,6 @@ pub(super) fn bring_step(root: &Path, start: &Start, prediction: &Prediction) ->
             "a file is already there: then it is another one than expected",
         )
     })
-}
-
-/// WAL is put back, then it is started.
-pub fn bring_wal_steps(root: &Path, start: &Start, prediction: &Prediction, ground: &Ground) -> Vec<Step> {
-    let mut steps = safe_steps(ground);
-    steps.extend(bring_step(root, start, prediction));
-    steps.push(start_step(root, prediction));
-    steps.extend(check_steps(prediction));
-    steps
 }
 
 /// Where a backup is restored: beside the broken directory, or beside itself; but not into a tool's repository.
@@ -265,8 +254,7 @@ pub fn restore_steps(backup: &Backup, start: &Start, prediction: &Prediction, gr
         ));
     }
     steps.push(settings_step(start, prediction, &target));
-    steps.push(start_step(&target, prediction));
-    steps.extend(check_steps(prediction));
+    steps.extend(start_and_check(&target, prediction));
     steps
 }
 

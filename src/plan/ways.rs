@@ -278,9 +278,9 @@ pub fn way(candidate: Candidate, known: &KnownWal, ground: &Ground) -> Way {
             Some(wal_room) => room::steps(&root, wal_room, &prediction, ground),
             None => Vec::new(),
         },
-        Kind::Start => restore::start_steps(&root, &prediction, ground),
-        Kind::MakeDirectories => restore::make_directories_steps(&root, &start, &prediction, ground),
-        Kind::BringWal => restore::bring_wal_steps(&root, &start, &prediction, ground),
+        Kind::Start | Kind::MakeDirectories | Kind::BringWal => {
+            restore::start_steps(&root, &start, &prediction, ground)
+        }
         Kind::Restore => backup
             .as_ref()
             .map_or_else(Vec::new, |backup| restore::restore_steps(backup, &start, &prediction, ground)),

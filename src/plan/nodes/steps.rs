@@ -9,7 +9,7 @@ use super::parting::differ;
 use super::{How, Node, Pair, Relation};
 use crate::pg::{Major, TimelineId};
 use crate::plan::Step;
-use crate::plan::restore::{beside, copy_steps, expected_log};
+use crate::plan::restore::{beside, copy_steps, read_everything, start_step};
 use crate::plan::shell::path as quoted_path;
 use crate::plan::ways::Ground;
 use crate::scan::recovery::{Outcome, Prediction};
@@ -66,13 +66,12 @@ fn go_steps(pair: &Pair, kept: usize, prediction: &Prediction, ground: &Ground) 
     steps.extend(aside_steps(node, other, ground));
     steps.extend(mixed_steps(pair, kept, ground));
     steps.extend(start_steps(node, prediction, &address));
-    steps.push(Step::new(
-        "Read everything once",
-        format!("pg_dumpall {} > /dev/null", address.options()),
-        "nothing",
-        "exit status 0",
-        "an error: stop it, run pgforensic scan-pages --structure on the directory and plan again",
-    ));
+    steps.push(Step {
+        command: format!("pg_dumpall {} > /dev/null", address.options()),
+        stop_if: "an error: stop it, run pgforensic scan-pages --structure on the directory and plan again"
+            .to_owned(),
+        ..read_everything()
+    });
     // A node whose WAL was brought has nothing of its own.
     if pair.relation() != Relation::Ahead(1 - kept) || prediction.brought.is_empty() {
         steps.extend(extract_steps(other, only));
@@ -171,14 +170,10 @@ fn mixed_steps(pair: &Pair, kept: usize, ground: &Ground) -> Vec<Step> {
 
 fn start_steps(node: &Node, prediction: &Prediction, address: &Address) -> Vec<Step> {
     let root = node.root();
-    let command =
-        format!("pg_ctl -D {} -l {} -w start", quoted_path(root), quoted_path(&beside(root, ".log")));
-    let stop_if = "a line is missing or another number stands there: stop the server (pg_ctl -m immediate stop) and do \
-                   not let anybody write";
+    let start = start_step(root, prediction);
     if prediction.outcome != Outcome::Promoted {
-        let expect = expected_log(prediction);
-        let does = "Start it and read its log";
-        return vec![Step::new(does, command, "recovery writes into this directory", expect, stop_if)];
+        let (does, changes) = ("Start it and read its log", "recovery writes into this directory");
+        return vec![Step { does: does.to_owned(), changes: changes.to_owned(), ..start }];
     }
     let ready = match node.major() >= Major::V14 {
         true => "database system is ready to accept read-only connections",
@@ -190,13 +185,14 @@ fn start_steps(node: &Node, prediction: &Prediction, address: &Address) -> Vec<S
         prediction.new_timeline.map(|new| format!("selected new timeline ID: {new}\n")).unwrap_or_default();
     let end = prediction.end_of_recovery.map(|end| node.lsn(end)).unwrap_or_default();
     vec![
-        Step::new(
-            "Start it, as the standby that it is, and read its log",
-            command,
-            "it replays the WAL that it has; that the other one cannot be reached is said again and again",
-            format!("{redo}{ready}"),
-            stop_if,
-        ),
+        Step {
+            does: "Start it, as the standby that it is, and read its log".to_owned(),
+            changes:
+                "it replays the WAL that it has; that the other one cannot be reached is said again and again"
+                    .to_owned(),
+            expect: format!("{redo}{ready}"),
+            ..start
+        },
         Step::new(
             "Wait until it has replayed all that it has",
             format!(
