@@ -10,7 +10,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::scene::{append, shell, type_in, wait_for};
+use common::scene::{append, carry_out, shell, type_in, wait_for};
 use common::{Server, json, pgforensic, servers, some_servers};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,11 +111,7 @@ impl Nodes<'_> {
         let statements: String = (0..count)
             .map(|_| format!("insert into t (v) values ('{node}' || repeat('x', 300));\n"))
             .collect();
-        fs::write(root.join("work.sql"), statements).unwrap();
-        shell(root, "chmod a+r work.sql");
-        let host = root.join(format!("{node}.s")).display().to_string();
-        let file = root.join("work.sql").display().to_string();
-        self.client.run("psql", root, &["-X", "-q", "-h", &host, "-U", "postgres", "-f", &file, "postgres"]);
+        self.client.script(&root.join(format!("{node}.s")), &statements);
     }
 
     /// Ends the segment, and waits until it is archived.
@@ -133,36 +129,13 @@ impl Nodes<'_> {
         json(&pgforensic(self.root(), &all))
     }
 
-    /// One command of a step, as the server's user would type it.
-    fn type_in(&self, command: &str) -> (bool, String) {
-        type_in((self.server, self.client), self.root(), &[], command)
-    }
-
-    fn logs(&self) -> String {
-        let log = |name: &str| fs::read_to_string(self.root().join(name)).unwrap_or_default();
-        log("a.log") + &log("b.log") + &log("a.look.log") + &log("b.look.log")
-    }
-
     /// Does every step, and compares with what it says must be seen.
     fn carry_out(&self, plan: &Value, what: &str) {
         // What the servers said before is not what the steps are about.
         shell(self.root(), "rm -f a.log b.log");
-        for step in plan["steps"].as_array().unwrap_or_else(|| panic!("{what}: {plan:#}")) {
-            let Some(command) = step["command"].as_str() else { continue };
-            let (done, printed) = self.type_in(command);
-            assert!(done, "{what}: {step:#}\n{printed}{}", self.logs());
-            let expect = step["expect"].as_str().unwrap_or_default();
-            if expect == "exit status 0" || expect.contains(" is in the copy") {
-                continue;
-            }
-            for line in expect.lines().filter(|line| !printed.contains(line)) {
-                let told = || format!("{what}: \"{line}\" of {step:#}\n{printed}{}", self.logs());
-                let retry = command.starts_with("psql") && !command.contains("pg_rewind");
-                wait_for(&told(), || {
-                    self.logs().contains(line) || retry && self.type_in(command).1.contains(line)
-                });
-            }
-        }
+        carry_out(self.root(), plan, what, |command| {
+            type_in((self.server, self.client), self.root(), &[], command)
+        });
     }
 
     /// The other one has what the kept one has, and goes on following.

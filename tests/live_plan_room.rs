@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::scene::{append, shell, type_in, wait_for};
+use common::scene::{append, carry_out, shell, type_in, wait_for};
 use common::{Server, is_root, json, pgforensic, servers, some_servers};
 use serde_json::Value;
 
@@ -43,26 +43,15 @@ impl World<'_> {
         self.server.sql(self.client, self.root, sql).trim().to_owned()
     }
 
-    /// One command, as the server's user would type it.
-    fn type_in(&self, command: &str) -> (bool, String) {
-        let environment: &[(&str, &Path)] = &[("PGHOST", self.root), ("ROOM", &self.root.join("room"))];
-        type_in((self.server, self.client), self.root, environment, command)
-    }
-
     fn log(&self) -> String {
         fs::read_to_string(self.root.join("primary.log")).unwrap_or_default()
     }
 
     fn carry_out(&self, plan: &Value) {
-        for step in plan["steps"].as_array().unwrap_or_else(|| panic!("{plan:#}")) {
-            let Some(command) = step["command"].as_str() else { continue };
-            let (done, printed) = self.type_in(command);
-            assert!(done, "{step:#}\n{printed}{}", self.log());
-            let expect = step["expect"].as_str().unwrap();
-            for line in expect.lines().filter(|line| *line != "exit status 0" && !printed.contains(line)) {
-                wait_for(&format!("\"{line}\": {step:#}\n{printed}"), || self.log().contains(line));
-            }
-        }
+        let environment: &[(&str, &Path)] = &[("PGHOST", self.root), ("ROOM", &self.root.join("room"))];
+        carry_out(self.root, plan, "full", |command| {
+            type_in((self.server, self.client), self.root, environment, command)
+        });
     }
 }
 
@@ -118,25 +107,8 @@ fn full(world: &World) {
     let mut rows = 0;
     while rows < 400 {
         let insert = "insert into t (v) select string_agg(md5(g::text || random()::text), '') from generate_series(1, 3000) g";
-        let host = root.display().to_string();
-        let output = world
-            .client
-            .command("psql", root)
-            .args([
-                "-X",
-                "-q",
-                "-h",
-                &host,
-                "-U",
-                "postgres",
-                "-c",
-                "alter table t alter v set storage external",
-                "-c",
-                insert,
-                "postgres",
-            ])
-            .output()
-            .unwrap();
+        let external = "alter table t alter v set storage external";
+        let output = world.client.psql(root).args(["-c", external, "-c", insert]).output().unwrap();
         if !output.status.success() {
             break;
         }

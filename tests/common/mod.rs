@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -209,28 +209,31 @@ impl Server {
         self.run("pg_ctl", directory, &["-D", name, "-w", "-m", mode, "stop"]);
     }
 
+    /// Its `psql`, for the server whose socket is in a directory.
+    pub fn psql(&self, directory: &Path) -> Command {
+        let mut psql = self.command("psql", directory);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]);
+        psql.arg("-h").arg(directory);
+        psql
+    }
+
     /// Runs SQL, with the `psql` of `client`: some installations have only the server.
     pub fn sql(&self, client: &Server, directory: &Path, sql: &str) -> String {
-        let host = directory.display().to_string();
-        client.run(
-            "psql",
-            directory,
-            &[
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-h",
-                &host,
-                "-U",
-                "postgres",
-                "-c",
-                sql,
-                "postgres",
-            ],
-        )
+        let output = client.psql(directory).args(["-c", sql]).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{sql} on {}: {}", self.major, text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs statements, each a transaction of its own, with its `psql`.
+    pub fn script(&self, directory: &Path, script: &str) -> String {
+        let mut psql = self.psql(directory);
+        let psql = psql.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = psql.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{script}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::{Server, is_root};
 
@@ -131,4 +133,45 @@ pub fn type_in(
     let output = shell.current_dir(at).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Does every step of a plan, and compares with what it says must be seen: in what it prints, in the logs of the servers
+/// that it starts. Returns the directory of the last of them.
+pub fn carry_out(
+    at: &Path,
+    plan: &Value,
+    what: &str,
+    type_in: impl Fn(&str) -> (bool, String),
+) -> Option<PathBuf> {
+    let (mut running, mut logs) = (None, Vec::new());
+    for step in plan["steps"].as_array().unwrap_or_else(|| panic!("{what}: {plan:#}")) {
+        let Some(command) = step["command"].as_str() else { continue };
+        // A search of the whole machine finds other tests' files.
+        if command.starts_with("find / ") {
+            continue;
+        }
+        let starts = |line: &&str| line.starts_with("pg_ctl -D ") && line.ends_with(" start");
+        if let Some(line) = command.lines().find(starts) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            running = Some(at.join(words[2]));
+            let log = words.iter().position(|word| *word == "-l").map(|index| at.join(words[index + 1]));
+            logs.extend(log.filter(|log| !logs.contains(log)));
+        }
+        let (done, printed) = type_in(command);
+        let told =
+            || -> String { logs.iter().map(|log| fs::read_to_string(log).unwrap_or_default()).collect() };
+        assert!(done, "{what}: {step:#}\n{printed}{}", told());
+        let expect = step["expect"].as_str().unwrap_or_default();
+        if expect == "exit status 0" || expect.contains(" is in the copy") {
+            continue;
+        }
+        for line in expect.lines().filter(|line| !printed.contains(line)) {
+            // What a server is asked may take a while to come true.
+            let asks = command.starts_with("psql") && !command.contains('\n');
+            wait_for(&format!("{what}: \"{line}\" of {step:#}\n{printed}{}", told()), || {
+                told().contains(line) || asks && type_in(command).1.contains(line)
+            });
+        }
+    }
+    running
 }

@@ -1,11 +1,10 @@
 //! A primary with an archive and a backup, copies of it to be damaged, and plans that are carried out on them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::scene::{append, shell, type_in, wait_for};
+use super::scene::{append, carry_out, shell, type_in, wait_for};
 use super::{Server, is_root, json, pgforensic};
 
 /// A primary with an archive and two backups, killed after it had committed for a while.
@@ -79,15 +78,7 @@ impl World<'_> {
     pub fn commit(&mut self, count: u64) {
         let statements: String =
             (0..count).map(|_| "insert into t (v) values (repeat('x', 300));\n").collect();
-        fs::write(self.root.join("work.sql"), statements).unwrap();
-        shell(&self.root, "chmod a+r work.sql");
-        let host = self.root.display().to_string();
-        let file = self.root.join("work.sql").display().to_string();
-        self.client.run(
-            "psql",
-            &self.root,
-            &["-X", "-q", "-h", &host, "-U", "postgres", "-f", &file, "postgres"],
-        );
+        self.client.script(&self.root, &statements);
         self.rows += count;
     }
 
@@ -120,41 +111,17 @@ impl World<'_> {
         type_in((self.server, self.client), at, environment, command)
     }
 
-    /// Does every step of a plan, and compares with what it says must be seen. Returns the directory that runs then.
+    /// Does every step of a plan. Returns the directory that runs then.
     pub fn carry_out(&self, at: &Path, plan: &Value, what: &str) -> PathBuf {
-        let mut running = None;
-        for step in plan["steps"].as_array().unwrap() {
-            let Some(command) = step["command"].as_str() else { continue };
-            // A search of the whole machine finds other tests' files.
-            if command.starts_with("find / ") {
-                continue;
-            }
-            let (done, printed) = self.type_in(at, command);
-            let log = |root: &Path| fs::read_to_string(format!("{}.log", root.display())).unwrap_or_default();
-            assert!(done, "{what}: {step:#}\n{printed}{}", log(running.as_deref().unwrap_or(at)));
-            let expect = step["expect"].as_str().unwrap();
-            let starts = |line: &&str| line.starts_with("pg_ctl -D ") && line.ends_with(" start");
-            if let Some(line) = command.lines().find(starts) {
-                let root = at.join(line.split_whitespace().nth(2).unwrap());
-                for line in expect.lines() {
-                    let seen = || printed.contains(line) || log(&root).contains(line);
-                    wait_for(&format!("{what}: \"{line}\" in\n{printed}{}", log(&root)), seen);
-                }
-                running = Some(root);
-            } else if expect != "exit status 0" && !expect.contains(" is in the copy") {
-                let seen = printed.contains(expect)
-                    || running.as_ref().is_some_and(|root| {
-                        let mut found = false;
-                        wait_for(&format!("{what}: {expect}\n{printed}"), || {
-                            found = log(root).contains(expect);
-                            found
-                        });
-                        found
-                    });
-                assert!(seen, "{what}: {step:#}\n{printed}");
-            }
-        }
-        running.expect("a server that runs")
+        carry_out(at, plan, what, |command| self.type_in(at, command)).expect("a server that runs")
+    }
+
+    /// The plan has nothing to do.
+    pub fn needs_nothing(&self, at: &Path, arguments: &[&str]) -> Value {
+        let plan = self.plan(at, arguments);
+        assert!(plan["verdict"].as_str().unwrap().starts_with("nothing to do"), "{plan:#}");
+        assert!(plan["steps"].is_null(), "{plan:#}");
+        plan
     }
 
     /// Rows in the server that runs there now.

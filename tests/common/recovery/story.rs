@@ -5,10 +5,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Stdio;
 
 use super::world::{Mark, World, parse_lsn};
 use crate::common::scene::{Scene, append, shell, wait_for};
@@ -188,28 +186,7 @@ impl Story<'_> {
 
     /// Statements, each a transaction of its own.
     fn script(&self, script: &str) -> String {
-        let world = &*self.world;
-        let host = world.directory.display().to_string();
-        let mut psql = world.client.command("psql", &world.directory);
-        psql.args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            &host,
-            "-U",
-            "postgres",
-            "-f",
-            "-",
-        ]);
-        let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).arg("postgres").spawn().unwrap();
-        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{script}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        self.world.client.script(&self.world.directory, script)
     }
 
     fn init(&mut self) {
