@@ -3,20 +3,23 @@
 //! The order follows what a restore needs to know first: what is missing and what that costs, files that
 //! are not what they claim, backups that cannot be used, then what a pg_wal beside the archive tells.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+mod pg_wal;
+mod verdict;
 
-use super::wal_reach::{beyond_text, moment_text};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::verdict::{recovery_verdict, restorable_backups, stop_text};
+
+use self::pg_wal::check_pg_wal;
 use crate::finding::{Code, Finding, Findings, Place, Severity, arc};
 use crate::format::wal::page_header::HeaderFault;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName};
-use crate::scan::timeline::{Hole, Run, Way};
+use crate::scan::timeline::{Run, Way};
 use crate::scan::wal_archive::{
     Difference, Duplicate, SegmentFault, SegmentFile, SizeSource, StreamFault, WalArchive,
 };
-use crate::scan::wal_chains::Stop;
-use crate::scan::wal_picture::{Backup, Cost, Gap, Picture, Reach, is_on};
-use crate::source::archive::name::{ArchiveName, OtherName, classify};
+use crate::scan::wal_picture::{Cost, Gap, Picture};
+use crate::source::archive::name::OtherName;
 use crate::source::compressed::Compression;
 
 /// How many names or timelines one finding spells out.
@@ -434,229 +437,4 @@ fn check_others(picture: &Picture, findings: &mut Findings) {
         }
         findings.push(finding);
     }
-}
-
-fn check_pg_wal(picture: &Picture, findings: &mut Findings) {
-    for pg_wal in &picture.pg_wals {
-        let control = pg_wal.control.as_ref().filter(|scan| scan.detected.crc_is_right());
-        if let Some(control) = control
-            && let Some(found) = picture.wal.identity.system_id
-            && control.detected.control.system_identifier != found
-        {
-            let expected = control.detected.control.system_identifier;
-            let text = "the segments are not of the cluster in the data directory";
-            let finding = Finding::new(arc::OTHER_CLUSTER, Place::path(&control.path), text);
-            findings.push(finding.differs("system identifier of the segments", found, expected));
-        }
-        check_ready(
-            picture,
-            &pg_wal.path,
-            pg_wal.status.iter().filter(|file| !file.done).map(|file| file.name.as_str()),
-            findings,
-        );
-        if picture.has_archive {
-            check_done(
-                picture,
-                pg_wal.status.iter().filter(|file| file.done).map(|file| file.name.as_str()),
-                &pg_wal.path,
-                findings,
-            );
-        }
-    }
-    check_only_in_pg_wal(picture, findings);
-}
-
-/// One file waiting is the rhythm of archiving; more than one is a queue.
-fn check_ready<'a>(
-    picture: &Picture,
-    path: &Path,
-    names: impl Iterator<Item = &'a str>,
-    findings: &mut Findings,
-) {
-    let names: Vec<&str> = names.collect();
-    let segments: Vec<&str> =
-        names.iter().copied().filter(|name| WalFileName::parse(name.as_bytes()).is_some()).collect();
-    if names.len() < 2 {
-        return;
-    }
-    let size = picture.timelines.segment_size.bytes();
-    let oldest = segments.first().or(names.first()).copied().unwrap_or_default();
-    let text = format!("{} files wait to be archived, the oldest segment is {oldest}", names.len());
-    let finding = Finding::new(arc::READY_BACKLOG, Place::path(path.join("archive_status")), text)
-        .measured("segments", bytes_text(segments.len() as u64, size));
-    findings.push(finding.measured("newest", segments.last().or(names.last()).copied().unwrap_or_default()));
-}
-
-/// What was reported as archived must be in the archive, unless retention removed it: only what is newer
-/// than the archive's oldest segment of that timeline is asked for.
-fn check_done<'a>(
-    picture: &Picture,
-    names: impl Iterator<Item = &'a str>,
-    path: &Path,
-    findings: &mut Findings,
-) {
-    let size = picture.timelines.segment_size;
-    for name in names {
-        let (present, kept) = match classify(name.as_bytes()).0 {
-            ArchiveName::Segment(segment) => {
-                let timeline = picture.timelines.by_id.get(&segment.timeline);
-                let Some(segno) = segment.segno(size) else { continue };
-                let present = timeline.is_some_and(|timeline| {
-                    let partial = name.ends_with(".partial") && timeline.partials.contains(&segno);
-                    timeline.has(segno) || timeline.unusable.contains(&segno) || partial
-                });
-                let oldest = timeline.and_then(|timeline| timeline.first());
-                (present, oldest.is_none_or(|oldest| segno > oldest))
-            }
-            ArchiveName::History(timeline) => {
-                let there = |file: &crate::scan::wal_picture::HistoryFile| {
-                    file.history.timeline == timeline && !file.in_pg_wal
-                };
-                (picture.histories.iter().any(there), true)
-            }
-            _ => continue,
-        };
-        if !present && kept {
-            let place = Place::path(path.join("archive_status").join(format!("{name}.done")));
-            findings.push(Finding::new(
-                arc::DONE_ABSENT,
-                place,
-                format!("{name} is marked .done but is not in the archive"),
-            ));
-        }
-    }
-}
-
-/// The server's newest segments, which the archive does not have.
-fn check_only_in_pg_wal(picture: &Picture, findings: &mut Findings) {
-    if !picture.has_archive {
-        return;
-    }
-    for (id, more) in &picture.with_pg_wal.by_id {
-        let archived = picture.timelines.by_id.get(id).and_then(|timeline| timeline.last());
-        let Some(last) = more.last().filter(|last| archived.is_none_or(|archived| *last > archived)) else {
-            continue;
-        };
-        let first = archived.map_or_else(|| more.first().unwrap_or(last), |archived| archived + 1);
-        let size = picture.timelines.segment_size;
-        let (from, to) = (picture.timelines.name(*id, first), picture.timelines.name(*id, last));
-        let text = format!("{from} to {to} are not in the archive but in pg_wal");
-        let place = Place::wal(size.start(first), size.start(last.saturating_add(1)));
-        let place = match picture.in_pg_wal(to) {
-            Some(path) => place.in_file(path),
-            None => place,
-        };
-        findings.push(Finding::new(arc::ONLY_IN_PG_WAL, place, text).measured("segments", last - first + 1));
-    }
-}
-
-/// One sentence on how far recovery to `target` gets, for the report's first line.
-pub fn recovery_verdict(picture: &Picture, target: Option<TimelineId>, latest: bool) -> String {
-    let Some(target) = target else { return "there is no WAL segment that recovery can use".to_owned() };
-    let called = if latest { format!("timeline {target} (latest)") } else { format!("timeline {target}") };
-    let way = picture.way(target);
-    let mut start = picture.start_of(&way);
-    let Some((mut index, mut stretch)) = way.from(start) else {
-        return format!("there is no usable WAL for {called}");
-    };
-    // What an accepted gap cuts off is no news: what matters is the WAL behind it.
-    let mut behind = "";
-    while way.holes.get(index).is_some_and(|hole| picture.is_accepted_hole(hole))
-        && let Some(next) = way.stretches.get(index + 1)
-    {
-        (index, stretch, start, behind) = (index + 1, next, next.begin, ", behind an accepted gap,");
-    }
-    let known = picture.backups.iter().any(|backup| is_on(&way, backup));
-    let none_whole = known && restorable_backups(picture, &way).is_empty();
-    let backups = if none_whole { "no backup known here has its WAL whole; " } else { "" };
-    let reach = picture.reach(&way, start);
-    let moment = reach.as_ref().and_then(|reach| reach.chain.moment());
-    let moment = moment.map(|moment| format!(", last {}", moment_text(&moment))).unwrap_or_default();
-    let text = match (stop_text(picture, &way, index, reach.as_ref()), &reach) {
-        (None, None) => format!(
-            "WAL for {called} is whole from {}{behind} on: recovery reaches {} at most, in {}",
-            stretch.first, stretch.end, stretch.last
-        ),
-        (None, Some(_)) => format!(
-            "every record for {called} is valid from {}{behind} on: recovery reaches {} in {}{moment}",
-            stretch.first, stretch.end, stretch.last
-        ),
-        (Some((how, why)), _) => {
-            let beyond = reach.as_ref().map(beyond_text).filter(|text| !text.is_empty());
-            let beyond = beyond.map(|text| format!("; {text}")).unwrap_or_default();
-            format!(
-                "recovery to {called} ends in {} at {}{moment}, {how}: {why}{beyond}",
-                stretch.last, stretch.end
-            )
-        }
-    };
-    format!("{backups}{text}")
-}
-
-/// How the server ends behind a stretch of the way, and why; none if it ends as WAL does.
-pub fn stop_text(
-    picture: &Picture,
-    way: &Way,
-    index: usize,
-    reach: Option<&Reach>,
-) -> Option<(&'static str, String)> {
-    match way.holes.get(index) {
-        Some(hole) if !hole.missing.is_empty() => Some(hole_text(picture, hole)),
-        _ => {
-            let broken = reach.filter(|reach| !matches!(reach.chain.stop, Stop::Normal(_)))?;
-            Some(("without an error", broken.chain.why.clone()))
-        }
-    }
-}
-
-/// How the server ends at a hole, and why there is one.
-fn hole_text(picture: &Picture, hole: &Hole) -> (&'static str, String) {
-    let count: u64 = hole.missing.iter().map(|missing| missing.run.count()).sum();
-    let first = hole.missing.first();
-    let first = first.map(|missing| picture.timelines.name(missing.timeline, missing.run.first));
-    let bad = first.and_then(|first| bad_file(picture, first));
-    let how = match bad {
-        Some((_, fault)) if is_wrong_size(fault) => "with FATAL",
-        _ => "without an error",
-    };
-    let why = match (bad, first, count) {
-        (Some((file, fault)), _, _) => segment_finding(&picture.wal, file, fault).headline,
-        (None, Some(first), _) if picture.files_named(first).any(|file| file.unreadable) => {
-            format!("segment {first} could not be read")
-        }
-        (None, Some(first), 1) => format!("segment {first} is missing"),
-        (None, Some(first), _) => format!("{count} segments from {first} on are missing"),
-        (None, None, _) => "nothing follows".to_owned(),
-    };
-    (how, why)
-}
-
-/// A file of this name that is of no use, and why.
-fn bad_file(picture: &Picture, name: WalFileName) -> Option<(&SegmentFile, &SegmentFault)> {
-    let mut files = picture.faults.iter().filter_map(|(index, faults)| {
-        let file = picture.wal.files.get(*index)?;
-        let judged = picture.wal.archive.in_pg_wal(&file.entry) != picture.has_archive;
-        Some((file, faults.first()?)).filter(|_| file.entry.name == name && judged)
-    });
-    files.next()
-}
-
-/// Does the server stop over this, instead of taking it for the end of the archive?
-fn is_wrong_size(fault: &SegmentFault) -> bool {
-    matches!(
-        fault,
-        SegmentFault::Empty
-            | SegmentFault::Size { .. }
-            | SegmentFault::HiddenCompression(_)
-            | SegmentFault::CompressedTwice(_)
-    )
-}
-
-/// Backups on the way to a timeline whose own WAL is whole.
-pub fn restorable_backups<'a>(picture: &'a Picture, way: &Way) -> Vec<&'a Backup> {
-    let whole = |backup: &&Backup| {
-        is_on(way, backup)
-            && picture.covers(way, backup.start, backup.stop.unwrap_or(Lsn(backup.start.0.saturating_add(1))))
-    };
-    picture.backups.iter().filter(whole).collect()
 }

@@ -9,22 +9,29 @@
 //! grow with the cluster: one directory's list, a window of slices, the first few bad pages of each file.
 //! A failed read is repeated block by block, so that only what cannot be read is lost. Judging is not done here.
 
+mod guess;
+mod threads;
+
+pub use self::guess::{Guess, guess};
+pub use self::threads::scan_pages;
+
+use self::threads::Slice;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::cluster::{ClusterWalk, Geometry, Listing, PageFile};
+use super::cluster::{Geometry, Listing, PageFile};
 use crate::format::checksum::PageChecksum;
 use crate::format::page::items::heap_columns;
 use crate::format::page::{PageHeaderData, PageKind};
 use crate::format::reader::Abi;
 use crate::pg::{BlockNumber, Lsn};
 use crate::source::Error;
-use crate::source::file::{DataFile, ReadAt, ReadBuffer};
+use crate::source::file::{DataFile, ReadAt};
 
 /// Bytes of one read: fits a core's second-level cache, where the sums are computed from.
 const READ_SIZE: usize = 256 << 10;
@@ -606,45 +613,6 @@ impl PageTester {
     }
 }
 
-/// What the pages themselves say of the cluster, where pg_control cannot be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guess {
-    /// Page size and byte order that most headers show; the default where none is usable.
-    pub page_size: usize,
-    /// See `page_size`.
-    pub abi: Abi,
-    /// More pages with a checksum than without.
-    pub checksums: bool,
-    /// How many page headers say so.
-    pub sampled: u64,
-}
-
-/// Looks at the first pages of the first files.
-pub fn guess(walk: ClusterWalk) -> Guess {
-    const ENOUGH: usize = 200;
-    let mut votes: BTreeMap<(usize, bool), u64> = BTreeMap::new();
-    let (mut with, mut without) = (0u64, 0u64);
-    for file in walk.flat_map(|listing| listing.files).filter(|file| file.length > 0).take(ENOUGH) {
-        let mut head = [0; 24];
-        let Ok(source) = DataFile::open(&file.path) else { continue };
-        if !source.read_full_at(&mut head, 0).is_ok_and(|filled| filled == head.len()) {
-            continue;
-        }
-        for abi in [Abi::LITTLE_64, Abi::BIG_64] {
-            let Ok(header) = PageHeaderData::read(&head, abi) else { continue };
-            let size = usize::from(header.page_size());
-            if !header.is_new() && size.is_power_of_two() && size >= 1024 && header.is_sane(size, abi) {
-                *votes.entry((size, abi.big_endian)).or_default() += 1;
-                if header.pd_checksum == 0 { without += 1 } else { with += 1 }
-            }
-        }
-    }
-    let most = votes.into_iter().max_by_key(|(_, count)| *count).map(|(vote, _)| vote);
-    let (page_size, big_endian) = most.unwrap_or((Geometry::DEFAULT.page_size, false));
-    let abi = if big_endian { Abi::BIG_64 } else { Abi::LITTLE_64 };
-    Guess { page_size, abi, checksums: with >= without, sampled: with + without }
-}
-
 /// Nothing but zeros?
 pub fn is_zero(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks::<64>();
@@ -658,155 +626,6 @@ pub(super) fn unreadable(index: u64, error: &io::Error) -> UnreadableRun {
         errno: error.raw_os_error(),
         message: crate::source::system_message(error),
     }
-}
-
-/// The result of a slice whose scan panicked.
-fn broken(slice: &Slice) -> FileScan {
-    let error = io::Error::other("internal error of pgforensic, see standard error");
-    let mut result = FileScan::new(Arc::clone(&slice.file));
-    result.error = Some(Error::at(&slice.file.path, "scan file")(error));
-    result
-}
-
-/// A part of a file, for one thread.
-struct Slice {
-    file: Arc<PageFile>,
-    blocks: Range<u64>,
-    /// The last one of its file.
-    last: bool,
-}
-
-/// Hands out work in order.
-struct Dispenser {
-    walk: ClusterWalk,
-    tester: PageTester,
-    files: std::vec::IntoIter<PageFile>,
-    /// The file that is being cut, and its blocks that are left.
-    current: Option<(Arc<PageFile>, Range<u64>)>,
-    next: u64,
-}
-
-enum Work {
-    Listing(Listing),
-    Slice(Slice),
-}
-
-impl Dispenser {
-    fn take(&mut self) -> Option<(u64, Work)> {
-        let work = self.work()?;
-        let number = self.next;
-        self.next += 1;
-        Some((number, work))
-    }
-
-    fn work(&mut self) -> Option<Work> {
-        while self.current.is_none() {
-            let Some(file) = self.files.next() else {
-                let mut listing = self.walk.next()?;
-                self.files = std::mem::take(&mut listing.files).into_iter();
-                return Some(Work::Listing(listing));
-            };
-            let blocks = self.tester.blocks_of(&file);
-            // An empty file counts; one without any of the blocks asked for does not.
-            if !blocks.is_empty() || self.tester.options.all_blocks() {
-                self.current = Some((Arc::new(file), blocks));
-            }
-        }
-        let (file, rest) = self.current.take()?;
-        let per_slice = SLICE_SIZE / self.tester.options.geometry.page_size as u64;
-        let cut = rest.end.min(rest.start + per_slice);
-        let last = cut == rest.end;
-        if !last {
-            self.current = Some((Arc::clone(&file), cut..rest.end));
-        }
-        Some(Work::Slice(Slice { file, blocks: rest.start..cut, last }))
-    }
-}
-
-/// Puts results back into order and joins the slices of a file.
-struct Collector<'a> {
-    sink: &'a mut (dyn FnMut(Item) + Send),
-    tester: PageTester,
-    pending: BTreeMap<u64, (Item, bool)>,
-    next: u64,
-    file: Option<FileScan>,
-}
-
-impl Collector<'_> {
-    fn drain(&mut self) {
-        while let Some((item, last)) = self.pending.remove(&self.next) {
-            self.next += 1;
-            let slice = match item {
-                Item::Listing(_) => {
-                    (self.sink)(item);
-                    continue;
-                }
-                Item::File(slice) => slice,
-            };
-            match &mut self.file {
-                Some(file) => file.append(slice),
-                None => self.file = Some(slice),
-            }
-            if let Some(mut file) = self.file.take_if(|_| last) {
-                let odd = file.specials.odd_ones();
-                if file.bad_runs.count > 0 || file.unreadable_blocks > 0 || file.tail > 0 || !odd.is_empty() {
-                    let nature = self.tester.nature(&file.file);
-                    file.strange = self.tester.strange_pages(&file.file, &nature, &odd);
-                    file.nature = Some(nature);
-                }
-                (self.sink)(Item::File(file));
-            }
-        }
-    }
-}
-
-/// Scans everything that the walk lists. The observer is told what is read, in any order.
-pub fn scan_pages(
-    walk: ClusterWalk,
-    options: ScanOptions,
-    observer: &dyn Observer,
-    sink: &mut (dyn FnMut(Item) + Send),
-) {
-    let tester = PageTester::new(options);
-    let files = Vec::new().into_iter();
-    let dispenser = Mutex::new(Dispenser { walk, tester, files, current: None, next: 0 });
-    let collector = Mutex::new(Collector { sink, tester, pending: BTreeMap::new(), next: 0, file: None });
-    let drained = Condvar::new();
-    let worker = || {
-        let mut memory = ReadBuffer::default();
-        let buffer = memory.get(READ_SIZE);
-        loop {
-            let Some((number, work)) = lock(&dispenser).take() else { break };
-            let (item, last) = match work {
-                Work::Listing(listing) => (Item::Listing(listing), true),
-                Work::Slice(slice) => {
-                    let scan = || tester.scan_slice(&slice, buffer, observer);
-                    // A bug must cost one file, not leave the other threads waiting for its slice.
-                    let result = catch_unwind(AssertUnwindSafe(scan)).unwrap_or_else(|_| broken(&slice));
-                    (Item::File(result), slice.last)
-                }
-            };
-            let mut collector = lock(&collector);
-            collector.pending.insert(number, (item, last));
-            collector.drain();
-            drained.notify_all();
-            // The thread that has the oldest slice never waits: its own result makes the others go on.
-            while collector.pending.len() > WINDOW {
-                collector = drained.wait(collector).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..options.jobs {
-            scope.spawn(worker);
-        }
-        worker();
-    });
-}
-
-/// A thread that panicked ends the scan anyway when the threads are joined.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -14,25 +14,26 @@
 //! The records themselves are walked afterwards, see [`chains`](super::wal_chains). Output is limited to one segment and a page, so that a
 //! bomb costs no memory; a decoder that panics over a file costs that file.
 
+mod copies;
+mod identity;
+mod read;
+
+pub use self::copies::{Difference, Duplicate};
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use sha1::{Digest, Sha1};
-
+use self::identity::identify;
+use self::read::{read_first_page, read_to_end, recall};
 use super::wal_chains::memory::{FileState, Kind, Memory};
-use crate::format::crc32c::crc32c;
-use crate::format::wal::page_header::{HeaderFault, LONG_HEADER_SIZE, PageHeader, XLOG_BLCKSZ};
+use crate::format::wal::page_header::{HeaderFault, PageHeader};
 use crate::pg::{Lsn, Major, SegNo, SystemId, TimelineId, WalFileName, WalSegSize};
-use crate::source::archive::name::Packing;
 use crate::source::archive::{Archive, Entry};
-use crate::source::compressed::{Compression, Unpacked, read_full};
+use crate::source::compressed::Compression;
 use crate::source::encrypted::Encryption;
-use crate::source::file::{DataFile, ReadAt};
-use crate::source::{Error, system_message};
 
 /// How much of each segment is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,9 +45,6 @@ pub enum Depth {
     /// Every record, and the whole of every compressed file.
     Records,
 }
-
-/// Bytes of the one small read: the first page.
-const FIRST_READ: usize = XLOG_BLCKSZ;
 
 /// One segment file and what was read of it.
 #[derive(Debug)]
@@ -364,249 +362,6 @@ fn in_threads<T: Sync, R: Send>(
     results
 }
 
-/// The first page of a file. What a packing that we cannot undo hides stays unread.
-fn read_first_page(
-    archive: &Archive,
-    entry: &Entry<WalFileName>,
-    progress: &Arc<AtomicU64>,
-) -> Result<Option<Box<Content>>, String> {
-    if archive.packing(entry).foreign {
-        return Ok(None);
-    }
-    let path = archive.segment_path(entry);
-    let file = DataFile::open(&path).map_err(|error| error.to_string())?;
-    let mut content = Content { stored_size: file.length(), ..Content::default() };
-    let mut page = vec![0; FIRST_READ];
-    let count = file.read_full_at(&mut page, 0).map_err(|error| cannot_read(&path, error))?;
-    progress.fetch_add(count as u64, Ordering::Relaxed);
-    page.truncate(count);
-    let first = page.clone();
-    content.state = FileState { stamp: file.stamp(), head: crc32c(&first) };
-    if Compression::of_file(&page, &path).is_none() {
-        content.size = Some(content.stored_size);
-        content.first_read = page.len();
-    } else {
-        // Decoders read on from where the first read ended; what they take is at most a few blocks.
-        let whole = io::Cursor::new(page).chain(FileFrom {
-            file,
-            offset: count as u64,
-            progress: Arc::clone(progress),
-        });
-        let opened = Unpacked::named(whole, &path);
-        page = vec![0; FIRST_READ];
-        match opened {
-            Ok(mut unpacked) => {
-                content.layers = std::mem::take(&mut unpacked.layers);
-                match fill(&mut unpacked, &mut page) {
-                    (filled, None) => {
-                        content.first_read = filled;
-                        if filled < FIRST_READ {
-                            content.size = Some(filled as u64);
-                        }
-                    }
-                    (filled, Some(error)) => {
-                        content.first_read = filled;
-                        content.stream_fault = Some(broken(&path, filled as u64, error)?);
-                    }
-                }
-            }
-            Err(error) => {
-                content.layers = archive.packing(entry).compression.into_iter().collect();
-                content.stream_fault = Some(broken(&path, 0, error)?);
-            }
-        }
-        page.truncate(content.first_read);
-    }
-    content.header = PageHeader::detect(&page).ok().filter(|_| page.len() >= LONG_HEADER_SIZE);
-    if content.header.as_ref().is_none_or(|header| header.fault(true).is_some()) {
-        content.encryption = encryption_of(archive, entry, &content, first.get(..count).unwrap_or_default());
-    }
-    Ok(Some(Box::new(content)))
-}
-
-/// What a file without a sound first page was encrypted with, by its first bytes as they lie there.
-fn encryption_of(
-    archive: &Archive,
-    entry: &Entry<WalFileName>,
-    content: &Content,
-    first: &[u8],
-) -> Option<Encryption> {
-    let known = Encryption::from_magic(first);
-    if known.is_some() {
-        return known;
-    }
-    // A compression that only the name tells is tried on whatever is there.
-    let unread = content.layers.first().is_none_or(|layer| !layer.has_magic());
-    let may_be = archive.dialect(entry).may_be_encrypted && unread;
-    (may_be && Encryption::is_random(first)).then_some(Encryption::Unknown)
-}
-
-/// A decoder's error is the file's fault, the system's error is not.
-fn broken(path: &Path, after: u64, error: io::Error) -> Result<StreamFault, String> {
-    if error.raw_os_error().is_some() {
-        return Err(cannot_read(path, error));
-    }
-    Ok(StreamFault::Broken { after, message: error.to_string() })
-}
-
-fn cannot_read(path: &Path, error: io::Error) -> String {
-    format!("could not read file \"{}\": {}", path.display(), system_message(&error))
-}
-
-/// Fills as much of the buffer as comes, and keeps the error if that is why it is not full.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (filled, Some(error)),
-        }
-    }
-    (filled, None)
-}
-
-/// An open file as a stream from an offset on.
-struct FileFrom {
-    file: DataFile,
-    offset: u64,
-    progress: Arc<AtomicU64>,
-}
-
-impl Read for FileFrom {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        self.progress.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}
-
-/// What reading a file to its end would tell, if that is remembered.
-fn recall(
-    archive: &Archive,
-    file: &SegmentFile,
-    identity: &Identity,
-    memory: Option<&Memory>,
-) -> Option<Box<Content>> {
-    let (content, memory) = (file.content.as_ref()?, memory.filter(|memory| !memory.is_empty())?);
-    if !memory.holds(&archive.segment_path(&file.entry), &content.state) {
-        return None;
-    }
-    let mut content = content.clone();
-    content.size = Some(identity.segment_size.bytes());
-    content.digest = archive.digest(&file.entry).copied();
-    Some(content)
-}
-
-/// A compressed file, or one whose name states a SHA-1, to its end: completes what [`read_first_page`] found.
-fn read_to_end(
-    archive: &Archive,
-    file: &SegmentFile,
-    identity: &Identity,
-    progress: &Arc<AtomicU64>,
-) -> Result<Option<Box<Content>>, String> {
-    let stated = archive.digest(&file.entry);
-    let Some(first) = &file.content else { return Ok(None) };
-    if first.encryption.is_some() || (first.layers.is_empty() && stated.is_none()) {
-        return Ok(None);
-    }
-    let path = archive.segment_path(&file.entry);
-    let mut content = first.clone();
-    let limit = identity.segment_size.bytes();
-    let opened = DataFile::open(&path).map_err(|error| error.to_string())?;
-    let file_stream = FileFrom { file: opened, offset: 0, progress: Arc::clone(progress) };
-    let mut stream = match Unpacked::named(file_stream, &path) {
-        Ok(stream) => stream,
-        Err(error) => {
-            content.stream_fault = Some(broken(&path, 0, error)?);
-            return Ok(Some(content));
-        }
-    };
-    let mut buffer = vec![0; READ_SIZE];
-    let mut offset = 0;
-    let mut sha1 = stated.map(|_| Sha1::new());
-    loop {
-        let (filled, error) = fill(&mut stream, &mut buffer);
-        offset += filled as u64;
-        if let Some(sha1) = &mut sha1 {
-            sha1.update(buffer.get(..filled).unwrap_or_default());
-        }
-        if let Some(error) = error {
-            content.stream_fault = Some(broken(&path, offset, error)?);
-            break;
-        }
-        if filled < buffer.len() {
-            content.size = Some(offset);
-            content.digest = sha1.map(|sha1| sha1.finalize().into());
-            break;
-        }
-        if offset > limit {
-            content.stream_fault = Some(StreamFault::TooLong { limit });
-            break;
-        }
-    }
-    Ok(Some(content))
-}
-
-/// Bytes read at a time when all of a file is read.
-const READ_SIZE: usize = 256 << 10;
-
-/// How many plain files are looked at for their size when no page was read.
-const SIZE_SAMPLE: usize = 64;
-
-/// What the files have in common.
-fn identify(archive: &Archive, files: &[SegmentFile], given: Option<WalSegSize>) -> Identity {
-    let headers = |in_pg_wal: bool| -> Vec<&PageHeader> {
-        let files = files.iter().filter(|file| archive.in_pg_wal(&file.entry) == in_pg_wal);
-        let headers = files.filter_map(|file| file.content.as_ref()?.header.as_ref());
-        headers.filter(|header| header.fault(true).is_none()).collect()
-    };
-    // The archive is what is judged; a pg_wal beside it may be of another cluster.
-    let mut sound = headers(false);
-    if sound.is_empty() {
-        sound = headers(true);
-    }
-    let sizes = votes(sound.iter().filter_map(|header| header.segment_size()));
-    let highest = archive.segments.iter().map(|entry| entry.name.seg).max().unwrap_or(0);
-    let possible = |size: &WalSegSize| u64::from(highest) < size.segments_per_log();
-    let (segment_size, size_source) = if let Some((size, votes)) = sizes {
-        (size, SizeSource::Headers { votes })
-    } else if let Some(size) = given {
-        (size, SizeSource::Option)
-    } else if let Some(size) = usual_file_size(archive).filter(possible) {
-        (size, SizeSource::FileSizes)
-    } else {
-        let largest = WalSegSize::all().filter(possible).last().unwrap_or(WalSegSize::DEFAULT);
-        (largest.min(WalSegSize::DEFAULT), SizeSource::Assumed)
-    };
-    let system_ids = votes(sound.iter().filter_map(|header| Some(header.long?.system_id)));
-    let majors = votes(sound.iter().filter_map(|header| header.major()));
-    Identity {
-        segment_size,
-        size_source,
-        system_id: system_ids.map(|(system_id, _)| system_id),
-        major: majors.map(|(major, _)| major),
-    }
-}
-
-/// The most frequent value, the lowest of several, and how often it was there.
-fn votes<T: Ord>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
-    let mut counts = BTreeMap::new();
-    values.for_each(|value| *counts.entry(value).or_insert(0) += 1);
-    counts.into_iter().rev().max_by_key(|(_, count)| *count)
-}
-
-/// The most frequent legal size of plain segment files, from a sample.
-fn usual_file_size(archive: &Archive) -> Option<WalSegSize> {
-    let step = (archive.segments.len() / SIZE_SAMPLE).max(1);
-    let plain =
-        archive.segments.iter().step_by(step).filter(|entry| archive.packing(entry) == Packing::default());
-    let sizes = plain.filter_map(|entry| std::fs::metadata(archive.segment_path(entry)).ok());
-    votes(sizes.filter_map(|metadata| WalSegSize::new(metadata.len()))).map(|(size, _)| size)
-}
-
 /// What a file in a pg_wal is, by its first page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PgWalState {
@@ -616,28 +371,6 @@ pub enum PgWalState {
     Recycled,
     /// Never written: zeros.
     Preallocated,
-}
-
-/// Two files of one name in archives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Duplicate {
-    /// The name they share.
-    pub name: WalFileName,
-    /// The one that is preferred.
-    pub first: PathBuf,
-    /// The other one.
-    pub second: PathBuf,
-    /// How they differ, once unpacked; none if they do not.
-    pub difference: Option<Difference>,
-}
-
-/// How two files of one name differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// From this byte on.
-    At(u64),
-    /// By the SHA-1 that their names state; their content was not compared.
-    Digest,
 }
 
 impl WalArchive {
@@ -754,56 +487,6 @@ impl WalArchive {
         }
     }
 
-    /// Files that bear one name in archives and state another SHA-1 than the first of them.
-    pub fn other_digests(&self) -> Vec<Duplicate> {
-        let archived: Vec<_> = self.files.iter().filter(|file| self.is_archived(file)).collect();
-        let pairs = pairs(&archived).into_iter().filter_map(|(first, second)| {
-            let (ours, theirs) = (self.archive.digest(&first.entry)?, self.archive.digest(&second.entry)?);
-            let [path, other] = [first, second].map(|file| self.archive.segment_path(&file.entry));
-            let difference = Some(Difference::Digest);
-            (ours != theirs).then_some(Duplicate {
-                name: first.entry.name,
-                first: path,
-                second: other,
-                difference,
-            })
-        });
-        pairs.collect()
-    }
-
-    /// Compares the files that bear one name in archives and have no fault of their own, whole.
-    pub fn duplicates(&mut self, threads: usize) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
-        let progress = Arc::new(AtomicU64::new(0));
-        let compared = self.compare_duplicates(threads, &progress);
-        self.bytes_read += progress.load(Ordering::Relaxed);
-        compared
-    }
-
-    fn compare_duplicates(
-        &self,
-        threads: usize,
-        progress: &Arc<AtomicU64>,
-    ) -> (Vec<Duplicate>, Vec<(PathBuf, String)>) {
-        let candidates: Vec<&SegmentFile> = self
-            .files
-            .iter()
-            .filter(|file| self.is_archived(file) && !file.unreadable && self.faults(file).is_empty())
-            .collect();
-        let pairs = pairs(&candidates);
-        let mut unreadable = Vec::new();
-        let work = |(first, second): &(&SegmentFile, &SegmentFile)| {
-            let (name, paths) =
-                (first.entry.name, [first, second].map(|file| self.archive.segment_path(&file.entry)));
-            let difference = self.difference(&paths, progress)?.map(Difference::At);
-            let [first, second] = paths;
-            Ok(Some(Duplicate { name, first, second, difference }))
-        };
-        let found = in_threads(&pairs, threads, work, |(_, second), error| {
-            unreadable.push((self.archive.segment_path(&second.entry), error));
-        });
-        (found.into_iter().flatten().collect(), unreadable)
-    }
-
     /// A complete segment in an archive, in a packing that can be undone.
     pub fn is_archived(&self, file: &SegmentFile) -> bool {
         !self.archive.packing(&file.entry).partial
@@ -816,48 +499,6 @@ impl WalArchive {
         let encrypted = file.content.as_ref().is_some_and(|content| content.encryption.is_some());
         encrypted || self.archive.packing(&file.entry).foreign
     }
-
-    /// The first byte in which two segments differ.
-    pub(super) fn difference(
-        &self,
-        paths: &[PathBuf; 2],
-        progress: &Arc<AtomicU64>,
-    ) -> Result<Option<u64>, String> {
-        let open = |path: &PathBuf| -> Result<_, String> {
-            let file = DataFile::open(path).map_err(|error: Error| error.to_string())?;
-            let stream = FileFrom { file, offset: 0, progress: Arc::clone(progress) };
-            let unpacked = Unpacked::named(stream, path);
-            let limit = self.identity.segment_size.bytes() + 1;
-            Ok(unpacked.map_err(|error| cannot_read(path, error))?.take(limit))
-        };
-        let [first, second] = paths;
-        let (mut first_stream, mut second_stream) = (open(first)?, open(second)?);
-        let (mut ours, mut theirs) = (vec![0; READ_SIZE], vec![0; READ_SIZE]);
-        let mut offset = 0;
-        loop {
-            let count = read_full(&mut first_stream, &mut ours).map_err(|error| cannot_read(first, error))?;
-            let other =
-                read_full(&mut second_stream, &mut theirs).map_err(|error| cannot_read(second, error))?;
-            let (ours, theirs) = (ours.get(..count), theirs.get(..other));
-            if ours != theirs {
-                let pairs = ours.unwrap_or_default().iter().zip(theirs.unwrap_or_default());
-                let same = pairs.take_while(|(a, b)| a == b).count();
-                return Ok(Some(offset + same as u64));
-            }
-            if count < READ_SIZE {
-                return Ok(None);
-            }
-            offset += count as u64;
-        }
-    }
-}
-
-/// The first file of each name with each of the others.
-fn pairs<'f>(files: &[&'f SegmentFile]) -> Vec<(&'f SegmentFile, &'f SegmentFile)> {
-    files
-        .chunk_by(|a, b| a.entry.name == b.entry.name)
-        .flat_map(|group| group.iter().skip(1).filter_map(|file| Some((*group.first()?, *file))))
-        .collect()
 }
 
 #[cfg(test)]
@@ -865,6 +506,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::format::wal::page_header::tests::long_header;
     use std::io::Write;
+    use std::path::Path;
 
     pub(crate) const MB: u64 = 1 << 20;
 
