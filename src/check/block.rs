@@ -10,10 +10,14 @@
 use super::page_checksum::Role;
 use crate::finding::{Finding, Findings, Place, Severity, blk};
 use crate::format::control::{ControlFile, DbState};
+use crate::format::page::header::SIZE_OF_PAGE_HEADER_DATA;
 use crate::pg::{Lsn, Major, SystemId};
 use crate::scan::block_copy::{BlockCopy, Differences, PageState};
 use crate::scan::block_rows::PageRows;
 use crate::scan::block_wal::{BlockWal, Effect};
+
+/// A line pointer and the header of a tuple, aligned: `MaxHeapTuplesPerPage` divides by it.
+const LEAST_TUPLE: usize = 28;
 
 /// The WAL that was read, and what it says of the block.
 pub struct WalOfBlock {
@@ -235,6 +239,16 @@ impl BlockFacts<'_> {
         let rows = self.rows.filter(|rows| rows.broken.len() <= rows.strays.len())?;
         let all = rows.rows.iter().chain(&rows.strays);
         all.clone().all(|row| row.visible.is_some()).then(|| rows.visible().count() as u64)
+    }
+
+    /// So many rows that a new transaction sees were in it at least, and at most: those that sound line pointers lead to,
+    /// and for each broken one a row more; of a page without line pointers as many as fit into one.
+    pub fn row_bounds(&self, page_size: usize) -> (u64, u64) {
+        let room = page_size.saturating_sub(SIZE_OF_PAGE_HEADER_DATA.into()) / LEAST_TUPLE;
+        let Some(rows) = self.rows.filter(|rows| rows.items > 0) else { return (0, room as u64) };
+        let least = rows.rows.iter().filter(|row| row.visible == Some(true)).count();
+        let most = rows.rows.iter().filter(|row| row.visible != Some(false)).count() + rows.broken.len();
+        (least as u64, most.min(room.max(least)) as u64)
     }
 
     /// What goes with the block, in a few words.

@@ -22,6 +22,7 @@ use crate::pg::relation::{ForkNumber, RelFileLocator, RelPath};
 use crate::pg::time::local_zone;
 use crate::pg::{BlockNumber, Lsn};
 use crate::plan::damage::Answer;
+use crate::plan::loss::Count;
 use crate::report::{Report, Status};
 use crate::scan::block_copy::{BlockCopy, Differences, PageState};
 use crate::scan::block_rows::{PageRows, Row, RowReader};
@@ -97,6 +98,17 @@ pub(super) fn answer(
     let answer = options.explain(&subject, &mut report)?;
     coverage.unreadable.extend(report.coverage.unreadable);
     Ok(answer)
+}
+
+/// Exactly, or in between.
+fn count(facts: &BlockFacts, page_size: usize) -> Count {
+    match facts.visible_rows() {
+        Some(count) => Count::exactly(count),
+        None => {
+            let (least, most) = facts.row_bounds(page_size);
+            Count { least, most: Some(most) }
+        }
+    }
 }
 
 impl Options {
@@ -175,7 +187,7 @@ impl Options {
             source_text: facts.source_text(&source),
             source,
             copies: self.backup.clone(),
-            rows: facts.visible_rows(),
+            rows: count(&facts, subject.rules.geometry.page_size),
             toast_values: facts.rows.map(toast_values).unwrap_or_default(),
         })
     }

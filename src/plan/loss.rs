@@ -44,6 +44,10 @@ pub enum Unit {
     Values,
     /// Row versions that were deleted or updated and are seen again: not lost, but wrong.
     SeenAgain,
+    /// Rows of system catalogs: definitions, comments and the like.
+    Entries,
+    /// Times at which transactions committed.
+    CommitTimestamps,
 }
 
 impl Unit {
@@ -54,8 +58,62 @@ impl Unit {
             (Unit::Rows, _) => "rows",
             (Unit::Values, 1) => "value",
             (Unit::Values, _) => "values",
+            (Unit::Entries, 1) => "catalog row",
+            (Unit::Entries, _) => "catalog rows",
+            (Unit::CommitTimestamps, 1) => "commit timestamp",
+            (Unit::CommitTimestamps, _) => "commit timestamps",
             (Unit::SeenAgain, 1) => "deleted or updated row that is seen again",
             (Unit::SeenAgain, _) => "deleted or updated rows that are seen again",
+        }
+    }
+}
+
+/// How many, as far as that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// So many at least.
+    pub least: u64,
+    /// And no more; none: nobody can tell.
+    pub most: Option<u64>,
+}
+
+impl Count {
+    /// Nobody can tell.
+    pub const UNKNOWN: Count = Count { least: 0, most: None };
+
+    /// Neither more nor less.
+    pub fn exactly(count: u64) -> Count {
+        Count { least: count, most: Some(count) }
+    }
+
+    /// Between none and so many.
+    pub fn at_most(count: u64) -> Count {
+        Count { least: 0, most: Some(count) }
+    }
+
+    /// If it is known.
+    pub fn exact(self) -> Option<u64> {
+        self.most.filter(|most| *most == self.least)
+    }
+}
+
+impl std::iter::Sum for Count {
+    fn sum<I: Iterator<Item = Count>>(counts: I) -> Count {
+        counts.fold(Count::exactly(0), |one, two| Count {
+            least: one.least.saturating_add(two.least),
+            most: one.most.zip(two.most).map(|(one, two)| one.saturating_add(two)),
+        })
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.least, self.most) {
+            (least, Some(most)) if least == most => write!(f, "{least}"),
+            (0, Some(most)) => write!(f, "up to {most}"),
+            (least, Some(most)) => write!(f, "{least} to {most}"),
+            (0, None) => f.write_str("an unknown number of"),
+            (least, None) => write!(f, "at least {least}"),
         }
     }
 }
@@ -65,8 +123,8 @@ impl Unit {
 pub struct DataLoss {
     /// In what it is counted.
     pub unit: Unit,
-    /// How many; none: nobody can tell.
-    pub count: Option<u64>,
+    /// How many.
+    pub count: Count,
     /// Of what.
     pub of: String,
 }
@@ -74,10 +132,7 @@ pub struct DataLoss {
 impl DataLoss {
     /// `34 rows of block 3 of …`.
     pub fn text(&self) -> String {
-        match self.count {
-            Some(count) => format!("{count} {} of {}", self.unit.name(count), self.of),
-            None => format!("an unknown number of {} of {}", self.unit.name(0), self.of),
-        }
+        format!("{} {} of {}", self.count, self.unit.name(self.count.exact().unwrap_or(0)), self.of)
     }
 }
 
@@ -87,14 +142,14 @@ impl Loss {
         Loss { commits: Some(0), ..Loss::default() }
     }
 
-    /// How much of one unit is given up; none: nobody can tell.
-    pub fn sum(&self, unit: Unit) -> Option<u64> {
+    /// How much of one unit is given up.
+    pub fn sum(&self, unit: Unit) -> Count {
         self.data.iter().filter(|part| part.unit == unit).map(|part| part.count).sum()
     }
 
     /// For sorting: an unknown loss is the worst.
     pub fn weight(&self) -> (bool, u64, bool, u64) {
-        let data: Option<u64> = self.data.iter().map(|part| part.count).sum();
+        let data = self.data.iter().map(|part| part.count).sum::<Count>().most;
         (self.commits.is_none(), self.commits.unwrap_or(u64::MAX), data.is_none(), data.unwrap_or(u64::MAX))
     }
 

@@ -10,7 +10,7 @@
 
 mod index_columns;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,7 +30,7 @@ use crate::format::page::{HeapTupleHeader, PageHeaderData};
 use crate::format::reader::{Abi, Reader, Truncated, u32_at};
 use crate::format::relmap::{RELMAPPER_FILENAME, RelMapFile};
 use crate::format::slru::XidStatus;
-use crate::pg::{Major, Oid};
+use crate::pg::{BlockNumber, Major, Oid};
 use crate::source::Error;
 use crate::source::file::read_prefix;
 use crate::source::pgdata::DataDirectory;
@@ -52,6 +52,10 @@ pub struct Relation {
     /// A table: its indexes.
     pub indexes: Vec<Oid>,
 }
+
+/// Blocks of a catalog's file that are not read from it: the file whose block of the same number stands in for each;
+/// none: it is empty.
+pub type StandIns = BTreeMap<BlockNumber, Option<PathBuf>>;
 
 /// What stands before the columns of a row.
 struct RowHead {
@@ -111,6 +115,8 @@ pub struct Catalogs<'a> {
     geometry: Geometry,
     lookup: &'a SlruLookup,
     control: Option<&'a ControlFile>,
+    /// By file.
+    stand_ins: BTreeMap<PathBuf, StandIns>,
     /// By the database's oid, 0 for shared relations; the latest at the end.
     known: Mutex<Vec<(Oid, Arc<Database>)>>,
 }
@@ -124,7 +130,14 @@ impl<'a> Catalogs<'a> {
         lookup: &'a SlruLookup,
         control: Option<&'a ControlFile>,
     ) -> Catalogs<'a> {
-        Catalogs { root: root.clone(), major, abi, geometry, lookup, control, known: Mutex::default() }
+        let (stand_ins, known) = (BTreeMap::new(), Mutex::default());
+        Catalogs { root: root.clone(), major, abi, geometry, lookup, control, stand_ins, known }
+    }
+
+    /// With blocks of these files, which may be missing, read from elsewhere.
+    pub fn with_stand_ins(mut self, stand_ins: BTreeMap<PathBuf, StandIns>) -> Catalogs<'a> {
+        self.stand_ins = stand_ins;
+        self
     }
 
     /// The catalogs that know the files in `directory`: one below `base` or a tablespace, or `global`.
@@ -194,6 +207,27 @@ impl<'a> Catalogs<'a> {
         let paths: Vec<_> = paths.collect();
         // Several after pg_upgrade: the one that is there.
         paths.iter().find(|path| path.exists()).or(paths.last()).cloned()
+    }
+
+    /// The file of a catalog of one database: by the map, by pg_class, or as initdb names it.
+    pub fn catalog_file(&self, database: &Database, oid: Oid) -> PathBuf {
+        let mapped = self.relmap(&database.directory, &mut Vec::new()).and_then(|map| map.file_of(oid));
+        let number = mapped.or_else(|| database.relation(oid).map(|relation| relation.filenode));
+        database.directory.join(number.unwrap_or(oid).to_string())
+    }
+
+    /// The numbers of the columns in pg_attribute, by relation.
+    pub fn column_numbers(&self, database: &Database) -> HashMap<Oid, Vec<i16>> {
+        let mut numbers: HashMap<Oid, Vec<i16>> = HashMap::new();
+        self.rows(&self.catalog_file(database, PG_ATTRIBUTE), &mut Vec::new(), |reader, _| {
+            let attribute = PgAttribute::read(reader, self.major)?;
+            if attribute.attnum > 0 {
+                numbers.entry(attribute.attrelid).or_default().push(attribute.attnum);
+            }
+            Ok(())
+        });
+        numbers.values_mut().for_each(|all| all.sort_unstable());
+        numbers
     }
 
     fn relmap(&self, directory: &Path, problems: &mut Vec<Error>) -> Option<RelMapFile> {
@@ -338,14 +372,24 @@ impl<'a> Catalogs<'a> {
         problems: &mut Vec<Error>,
         mut row: impl FnMut(&mut Reader, &RowHead) -> Result<(), Truncated>,
     ) {
+        let stand_ins = self.stand_ins.get(path);
         let fork = match Fork::open(path, self.geometry) {
-            Ok(fork) => fork,
+            Ok(fork) => Some(fork),
+            Err(error) if error.is_not_found() && stand_ins.is_some() => None,
             Err(error) => return problems.push(error),
         };
-        let mut page = vec![0; fork.page_size()];
+        let behind = stand_ins.and_then(|blocks| blocks.keys().next_back()).map_or(0, |last| last + 1);
+        let mut page = vec![0; self.geometry.page_size];
         let mut broken = 0_u64;
-        for block in 0..fork.blocks() {
-            if let Err(error) = fork.read(block, &mut page) {
+        for block in 0..fork.as_ref().map_or(0, Fork::blocks).max(behind) {
+            let read = match (stand_ins.and_then(|blocks| blocks.get(&block)), &fork) {
+                (Some(Some(other)), _) => {
+                    Fork::open(other, self.geometry).and_then(|other| other.read(block, &mut page))
+                }
+                (None, Some(fork)) => fork.read(block, &mut page),
+                (Some(None), _) | (None, None) => continue,
+            };
+            if let Err(error) = read {
                 problems.push(error);
                 continue;
             }

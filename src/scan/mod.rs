@@ -13,6 +13,7 @@ pub mod block_copy;
 pub mod block_rows;
 pub mod block_wal;
 pub mod catalog;
+pub mod catalog_index;
 pub mod cluster;
 pub mod control;
 pub mod control_files;

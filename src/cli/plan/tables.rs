@@ -3,7 +3,7 @@
 use crate::check::cluster::outlook::{said, sentence};
 use crate::cli::prediction::time;
 use crate::pg::time::local_zone;
-use crate::plan::loss::{DataLoss, Loss, Unit};
+use crate::plan::loss::{Count, DataLoss, Loss, Unit};
 use crate::plan::ways::{Ground, Kind, Way};
 use crate::report::{Cell, Section};
 use crate::scan::recovery::{Outcome, Prediction, StopReason};
@@ -27,8 +27,12 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
         ("first_lost_commit_time", "First of them"),
         ("last_lost_commit_time", "Last of them"),
         ("lost_rows", "Rows lost"),
+        ("lost_rows_at_least", "Rows lost at least"),
+        ("lost_rows_at_most", "Rows lost at most"),
         ("lost_values", "Values lost"),
         ("rows_seen_again", "Deleted rows seen again"),
+        ("lost_catalog_rows", "Catalog rows lost"),
+        ("lost_commit_timestamps", "Commit timestamps lost"),
         ("lost_data", "Data lost"),
         ("may_lose_more", "There may be more"),
         ("missing_wal", "WAL that is missing"),
@@ -69,8 +73,12 @@ pub(super) fn options(ways: &[Way]) -> Option<Section> {
                 time(first.map(|ending| ending.time)),
                 time(last.map(|ending| ending.time)),
                 data(&way.loss, Unit::Rows),
+                bound(&way.loss, |rows| Some(rows.least)),
+                bound(&way.loss, |rows| rows.most),
                 data(&way.loss, Unit::Values),
                 data(&way.loss, Unit::SeenAgain),
+                data(&way.loss, Unit::Entries),
+                data(&way.loss, Unit::CommitTimestamps),
                 lost_data(&way.loss).into(),
                 way.loss.open_end.clone().into(),
                 Some(way.loss.missing.join(", ")).filter(|names| !names.is_empty()).into(),
@@ -99,10 +107,16 @@ fn commits(loss: &Loss) -> Cell {
 
 /// Of one unit.
 fn data(loss: &Loss, unit: Unit) -> Cell {
-    match loss.sum(unit) {
+    match loss.sum(unit).exact() {
         Some(count) => count.into(),
-        None => Cell::Spelled(Box::new(Cell::None), "unknown".to_owned()),
+        None => Cell::Spelled(Box::new(Cell::None), "not exactly known".to_owned()),
     }
+}
+
+/// Of rows that cannot all be counted.
+fn bound(loss: &Loss, side: fn(Count) -> Option<u64>) -> Cell {
+    let rows = loss.sum(Unit::Rows);
+    if rows.exact().is_some() { Cell::None } else { side(rows).into() }
 }
 
 fn lost_data(loss: &Loss) -> Option<String> {

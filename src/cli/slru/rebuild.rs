@@ -49,7 +49,9 @@ impl Options {
             Some((slru, number))
         });
         let Some((slru, segment)) = named else {
-            return Err(Failure::Usage(format!("\"{name}\" is no file of pg_xact or pg_multixact")));
+            return Err(Failure::Usage(format!(
+                "\"{name}\" is no file of pg_xact, pg_multixact or pg_commit_ts"
+            )));
         };
         let Some((control, range)) = cluster.control().zip(cluster.range(slru)) else {
             let why = "without pg_control nobody knows which numbers it must have";
@@ -108,6 +110,12 @@ impl Options {
 
 fn verdict(name: &str, target: &Path, rebuilt: &Rebuilt) -> String {
     let shown = target.display();
+    if rebuilt.lost_timestamps > 0 {
+        return format!(
+            "{name} was written to {shown} as far as it is known: pg_xact_commit_timestamp will be NULL for {} committed transactions",
+            rebuilt.lost_timestamps
+        );
+    }
     match rebuilt.is_enough() {
         true => format!(
             "{name} was made again and written to {shown}: no row hangs on anything that is not known"

@@ -15,8 +15,9 @@ mod owner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-pub use owner::{Namer, Owner};
+pub use owner::{Namer, Owner, identifier};
 
+use super::loss::Count;
 use crate::check::block::Source;
 use crate::check::structure::MOVING;
 use crate::finding::{Code, Finding, Findings, Severity, dir, hea, map, pag, slr};
@@ -86,8 +87,8 @@ pub struct Answer {
     pub source_text: String,
     /// The copies that were looked at, for [`Source::Copy`].
     pub copies: Vec<PathBuf>,
-    /// Rows in it that a new transaction sees; none: that cannot be told.
-    pub rows: Option<u64>,
+    /// Rows in it that a new transaction sees.
+    pub rows: Count,
     /// Of a TOAST table: the values that these rows are parts of.
     pub toast_values: BTreeSet<String>,
 }
@@ -181,6 +182,8 @@ fn is_damage(finding: &Finding) -> bool {
         // A page that no server reads, whatever it is of; and indexes that answer wrongly.
         Severity::Warning => match code.id.get(..4) {
             Some("PAG-") => code != pag::NEWER_THAN_REDO && code != pag::SHRANK,
+            // A start does without it; who asks for a time there gets an error.
+            Some("SLR-") => is_about_times(finding),
             Some("HEA-" | "TOA-" | "BTR-" | "IDX-") => {
                 code.severity >= Severity::Damage && !is_moving(finding)
             }
@@ -189,6 +192,14 @@ fn is_damage(finding: &Finding) -> bool {
         // A directory that a start misses is what the prediction is about.
         Severity::Damage | Severity::Fatal => code != slr::DIRECTORY_MISSING,
     }
+}
+
+/// A file of pg_commit_ts that cannot be read.
+fn is_about_times(finding: &Finding) -> bool {
+    let of_times = finding.at.path.as_ref().is_some_and(|path| {
+        path.parent().and_then(Path::file_name).is_some_and(|name| name == Slru::CommitTs.directory())
+    });
+    of_times && [slr::MISSING, slr::SHORT, slr::UNREADABLE].contains(&finding.code)
 }
 
 fn put(finding: &Finding, root: &Path, things: &mut BTreeMap<Key, Thing>) {
@@ -250,7 +261,8 @@ fn what(finding: &Finding, path: &Path, below: String) -> (Key, What) {
 
 /// What the checks say only because something else is damaged.
 fn leave_out_consequences(things: &mut Vec<Thing>) {
-    let slru_lost = things.iter().any(|thing| matches!(thing.what, What::Slru { .. }));
+    let slru_lost =
+        things.iter().any(|thing| matches!(thing.what, What::Slru { slru, .. } if slru != Slru::CommitTs));
     let has_bad_pages = |fork: &DamagedFork| fork.is_missing || !fork.blocks.is_empty();
     let bad: BTreeSet<Oid> = things
         .iter()
@@ -262,7 +274,8 @@ fn leave_out_consequences(things: &mut Vec<Thing>) {
     things.retain(|thing| match &thing.what {
         What::Fork(fork) if !has_bad_pages(fork) && fork.path.name.fork == ForkNumber::Main => {
             let follows = fork.owner.as_ref().is_some_and(|owner| match owner.kind {
-                b'i' => false,
+                // Its entries lead to rows that cannot be read, or are read wrongly.
+                b'i' => owner.table.as_ref().is_some_and(|table| bad.contains(&table.oid)),
                 // Its large values are in TOAST blocks that are bad, or its TOAST table's rows are seen by nobody.
                 _ => owner.toast.is_some_and(|toast| bad.contains(&toast)),
             });

@@ -101,8 +101,26 @@ impl<'a> Namer<'a> {
     pub fn owner(&self, path: &RelPath) -> Option<Owner> {
         let directory = self.root.join(&path.directory);
         let database = self.catalogs.of_directory(&directory);
-        let relation = database.of_file(&directory, path.name.relnumber)?;
-        self.describe(&database, relation, path.database, true)
+        match database.of_file(&directory, path.name.relnumber) {
+            Some(relation) => self.describe(&database, relation, path.database, true),
+            None => self.catalog(&directory, path),
+        }
+    }
+
+    /// A catalog that pg_class has lost: other databases have it too, and until it is rewritten under the same number.
+    fn catalog(&self, directory: &Path, path: &RelPath) -> Option<Owner> {
+        let oid = path.name.relnumber;
+        if oid >= FIRST_NORMAL_OBJECT_ID || path.database == 0 {
+            return None;
+        }
+        let others = std::fs::read_dir(directory.parent()?).ok()?.flatten().map(|entry| entry.path());
+        let mut others: Vec<_> = others.filter(|other| other != directory).collect();
+        others.sort();
+        others.iter().find_map(|other| {
+            let database = self.catalogs.of_directory(other);
+            let relation = database.relation(oid)?;
+            self.describe(&database, relation, path.database, true)
+        })
     }
 
     fn describe(&self, database: &Database, relation: &Relation, of: Oid, with_table: bool) -> Option<Owner> {

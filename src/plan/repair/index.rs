@@ -21,7 +21,7 @@ pub(super) fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
         remedy.recovers = true;
         remedy.stopped.push(Step::new(
             format!("Build {owner} again; single-user mode with -P does without the indexes of catalogs"),
-            site.single(&owner.database, &format!("{sql};")),
+            site.single(&owner.database, "", &format!("{sql};")),
             changes,
             "backend>",
             "ERROR or FATAL: the catalog is damaged too",

@@ -7,11 +7,15 @@
 //! thing                         remedy, best first
 //! index                         REINDEX; of a catalog in single-user mode, which does without indexes
 //! free space or visibility map  delete the fork, VACUUM
+//! statistics                    TRUNCATE in single-user mode, ANALYZE
+//! other system catalogs         on a copy: blocks of another database, rows that other catalogs tell of;  else given up
 //! block of a table              image in the WAL, or copy, that no later record changes;  else it is given up
 //! relation map                  update in the WAL, a backup's, another database's, as initdb makes it
 //! pg_xact, pg_multixact         made again of backup, WAL, hint bits;  else rows that hang on the rest are given up
+//! pg_commit_ts                  made again of backup and WAL; times that nobody knows are NULL
 //! ```
 
+mod catalog;
 mod heap;
 mod index;
 mod maps;
@@ -27,6 +31,7 @@ use super::loss::{DataLoss, KnownWal, Loss};
 use super::restore::{read_everything, safe_steps, start_step};
 use super::shell::{path as quoted_path, quoted};
 use super::ways::{Ground, Kind, Way};
+use crate::check::slru_cluster::SlruCluster;
 use crate::format::reader::Abi;
 use crate::pg::Major;
 use crate::scan::cluster::{Geometry, Target};
@@ -45,13 +50,26 @@ struct Remedy {
     running: Vec<Step>,
     /// The start comes to something else than was foretold: recovery has run before, or the damage would end it.
     recovers: bool,
+    /// Databases that the dump leaves out.
+    left_out: Vec<String>,
+    /// Options of the server on the copy, as `pg_ctl -o` takes them.
+    settings: &'static str,
     /// What is given up.
     loss: Vec<DataLoss>,
 }
 
 impl Remedy {
     fn new(kind: Kind, says: String) -> Remedy {
-        Remedy { kind, says, stopped: Vec::new(), running: Vec::new(), recovers: false, loss: Vec::new() }
+        Remedy {
+            kind,
+            says,
+            stopped: Vec::new(),
+            running: Vec::new(),
+            recovers: false,
+            left_out: Vec::new(),
+            settings: "",
+            loss: Vec::new(),
+        }
     }
 }
 
@@ -63,6 +81,8 @@ struct Site<'a> {
     geometry: Geometry,
     major: Major,
     abi: Abi,
+    /// What looks transactions up.
+    slru: Option<&'a SlruCluster>,
     /// All WAL that is known.
     wal: Option<&'a WalFiles>,
     /// It is a copy, of which a dump is all that remains.
@@ -83,10 +103,16 @@ impl Site<'_> {
         format!("psql -XAt -v ON_ERROR_STOP=1{host} -d {} -c {}", quoted(database), quoted(sql))
     }
 
+    /// Runs several statements, which may be long, on the server of the site.
+    fn script(&self, database: &str, sql: &str) -> String {
+        let host = quoted_path(&self.root);
+        format!("psql -XAt -v ON_ERROR_STOP=1 -h {host} -d {} <<'SQL'\n{sql}\nSQL", quoted(database))
+    }
+
     /// Runs SQL without a server around it, and without the indexes of system catalogs.
-    fn single(&self, database: &str, sql: &str) -> String {
+    fn single(&self, database: &str, options: &str, sql: &str) -> String {
         format!(
-            "echo {} | postgres --single -P -D {} {} 2>&1",
+            "echo {} | postgres --single {options}-P -D {} {} 2>&1",
             quoted(sql),
             quoted_path(&self.root),
             quoted(database)
@@ -98,11 +124,17 @@ impl Site<'_> {
 type Repair = fn(&Thing, &Site) -> Vec<Remedy>;
 
 /// Those that lose nothing.
-const LOSSLESS: &[Repair] =
-    &[index::remedies, maps::remedies, heap::remedies, relation_map::remedies, slru::lossless];
+const LOSSLESS: &[Repair] = &[
+    index::remedies,
+    maps::remedies,
+    catalog::statistics,
+    heap::remedies,
+    relation_map::remedies,
+    slru::lossless,
+];
 
 /// Those that give something up.
-const LOSSY: &[Repair] = &[salvage::remedies, slru::lossy];
+const LOSSY: &[Repair] = &[salvage::remedies, catalog::remedies, slru::lossy];
 
 /// Every combination that repairs all of it.
 pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
@@ -122,12 +154,14 @@ pub fn ways(ground: &Ground, known: &KnownWal) -> Vec<Way> {
     }
     let rules = Rules::new(Some(cluster), &Target::Cluster(root.to_owned()));
     let (geometry, major, abi) = (rules.geometry, rules.major, rules.abi);
+    let slru = catalog::slru_of(cluster);
     let site = |root: PathBuf, is_copy| Site {
         ground,
         root,
         geometry,
         major,
         abi,
+        slru: Some(&slru),
         wal: known.files().map(|(files, _)| files),
         is_copy,
     };
@@ -193,8 +227,10 @@ fn repaired(remedies: Vec<&Remedy>, root: &Path, prediction: &Prediction, ground
         "a cause, or another machine",
         "the next scan finds damage again",
     ));
+    let mut loss = Loss::none();
+    loss.data.extend(remedies.iter().flat_map(|remedy| &remedy.loss).cloned());
     Way {
-        loss: Loss::none(),
+        loss,
         works: true,
         risk: match kind {
             Kind::Rebuild => "the cold copy is what you return to if it fails",

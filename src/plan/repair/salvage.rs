@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Step;
 use super::super::damage::{DamagedFork, Owner, Thing, What};
-use super::super::loss::{DataLoss, Loss, Unit};
+use super::super::loss::{Count, DataLoss, Loss, Unit};
 use super::super::restore::{beside, safe_steps};
 use super::super::shell::{path as quoted_path, quoted};
 use super::super::ways::{Kind, Way};
@@ -29,12 +29,19 @@ pub(super) fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
         return Vec::new();
     }
     let mut remedy = Remedy::new(Kind::Salvage, format!("give up {}", blocks_of(fork)));
-    let counts = fork.blocks.iter().map(|block| fork.answers.get(block)?.rows);
-    let count: Option<u64> = counts.sum();
+    let counts = fork.blocks.iter().map(|block| match fork.answers.get(block) {
+        Some(answer) => answer.rows,
+        None => Count::UNKNOWN,
+    });
+    let count: Count = counts.sum();
     if let (b't', Some(table)) = (owner.kind, &owner.table) {
         let values: BTreeSet<&String> =
             fork.answers.values().flat_map(|answer| &answer.toast_values).collect();
-        let count = count.map(|_| values.len() as u64);
+        let values = values.len() as u64;
+        let count = match count.exact() {
+            Some(_) => Count::exactly(values),
+            None => Count { least: values, most: None },
+        };
         remedy.loss.push(DataLoss { unit: Unit::Values, count, of: blocks_of(fork) });
         remedy.running.push(give_up_values(table, site));
         return vec![remedy];
@@ -105,12 +112,15 @@ pub(super) fn way(site: &Site, cluster: &Cluster, things: &[Thing]) -> Option<Wa
     let mut steps = safe_steps(site.ground);
     steps.push(copy_step(cluster, &site.root));
     steps.extend(remedies.iter().flat_map(|remedy| &remedy.stopped).cloned());
-    steps.push(start(&site.root, cluster));
+    let settings: String = remedies.iter().map(|remedy| remedy.settings).collect();
+    steps.push(start(&site.root, cluster, &settings));
     steps.extend(remedies.iter().flat_map(|remedy| &remedy.running).cloned());
     let dump = quoted_path(&beside(&site.root, ".sql"));
+    let left_out = remedies.iter().flat_map(|remedy| &remedy.left_out);
+    let left_out: String = left_out.map(|name| format!(" --exclude-database={}", quoted(name))).collect();
     steps.push(Step::new(
         "Dump everything at once",
-        format!("pg_dumpall -h {copied} -f {dump}\npg_ctl -D {copied} -w stop"),
+        format!("pg_dumpall -h {copied}{left_out} -f {dump}\npg_ctl -D {copied} -w stop"),
         "a file with all that can be read",
         "server stopped",
         "ERROR: more is damaged than was found; plan again with --pages, or dump table by table",
@@ -158,14 +168,14 @@ fn copy_step(cluster: &Cluster, copy: &Path) -> Step {
 }
 
 /// A server for nobody but the dump, which reads damaged pages as empty ones.
-fn start(copy: &Path, cluster: &Cluster) -> Step {
+fn start(copy: &Path, cluster: &Cluster, more: &str) -> Step {
     let elsewhere = match CopyFacts::of(cluster).config_elsewhere {
         true => " -c config_file=CONFIG",
         false => "",
     };
     let settings = "-c listen_addresses= -c archive_mode=off -c autovacuum=off -c synchronous_standby_names= \
                     -c zero_damaged_pages=on -c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off";
-    let options = quoted(&format!("{settings} -k {}{elsewhere}", copy.display()));
+    let options = quoted(&format!("{settings}{more} -k {}{elsewhere}", copy.display()));
     let log = quoted_path(&beside(copy, ".log"));
     Step::new(
         "Start the copy for nobody but the dump; damaged pages are read as empty ones",

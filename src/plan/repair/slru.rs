@@ -1,11 +1,11 @@
-//! Lost files of pg_xact and pg_multixact are made again of what is left of them, of backups, of the WAL and of hint bits.
+//! Lost files of pg_xact, pg_multixact and pg_commit_ts are made again of what is left of them, of backups, of the WAL and of hint bits.
 //! Nothing is lost where no row hangs on what is not known then.
 
 use std::path::{Path, PathBuf};
 
 use super::super::Step;
 use super::super::damage::{Namer, Owner, Thing, What};
-use super::super::loss::{DataLoss, Unit};
+use super::super::loss::{Count, DataLoss, Unit};
 use super::super::restore::beside;
 use super::super::shell::path as quoted_path;
 use super::super::ways::Kind;
@@ -22,7 +22,9 @@ use crate::scan::slru_rebuild::{RebuildInput, Rebuilt, rebuild};
 const MOST_FILES: usize = 8;
 
 pub(super) fn lossless(thing: &Thing, site: &Site) -> Vec<Remedy> {
-    remedies(thing, site).into_iter().filter(|remedy| remedy.loss.is_empty()).collect()
+    // Times that nobody knows are no reason to make a new cluster.
+    let is_whole = |remedy: &Remedy| remedy.loss.iter().all(|loss| loss.unit == Unit::CommitTimestamps);
+    remedies(thing, site).into_iter().filter(is_whole).collect()
 }
 
 pub(super) fn lossy(thing: &Thing, site: &Site) -> Vec<Remedy> {
@@ -64,10 +66,14 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
         return Vec::new();
     }
     let is_enough = all.iter().all(|(_, rebuilt)| rebuilt.is_enough());
+    let is_enough = is_enough || *slru == Slru::CommitTs;
     let kind = if is_enough { Kind::Repair } else { Kind::Salvage };
     let names: Vec<&str> = all.iter().map(|(path, _)| path.as_str()).collect();
     let mut remedy = Remedy::new(kind, format!("make {} again from {}", names.join(", "), sources(&all)));
     remedy.recovers = true;
+    if *slru == Slru::CommitTs {
+        remedy.running.push(look_up(site));
+    }
     for (path, rebuilt) in &all {
         remedy.stopped.push(step(path, rebuilt, site));
         remedy.loss.extend(loss(path, rebuilt, &namer));
@@ -103,7 +109,14 @@ fn sources(all: &[(String, Rebuilt)]) -> String {
         (sum(|rebuilt| rebuilt.from_rows), "hint bits"),
     ];
     let named: Vec<&str> = parts.iter().filter(|(count, _)| *count > 0).map(|(_, name)| *name).collect();
-    if named.is_empty() { "zeros, on which no row hangs".to_owned() } else { named.join(", ") }
+    let of_times = all.iter().any(|(_, rebuilt)| rebuilt.lost_timestamps > 0);
+    if named.is_empty() && of_times {
+        "zeros, which say that no time is known".to_owned()
+    } else if named.is_empty() {
+        "zeros, on which no row hangs".to_owned()
+    } else {
+        named.join(", ")
+    }
 }
 
 fn step(path: &str, rebuilt: &Rebuilt, site: &Site) -> Step {
@@ -125,6 +138,20 @@ fn step(path: &str, rebuilt: &Rebuilt, site: &Site) -> Step {
     )
 }
 
+/// Every transaction has a time, or NULL, and none an error.
+fn look_up(site: &Site) -> Step {
+    let sql = "SELECT count(pg_xact_commit_timestamp(x::text::xid)) FROM generate_series((SELECT \
+               oldest_commit_ts_xid::text::bigint FROM pg_control_checkpoint()), (SELECT \
+               newest_commit_ts_xid::text::bigint FROM pg_control_checkpoint())) x";
+    Step::new(
+        "Ask for the commit timestamps of all transactions that have one",
+        site.sql("postgres", sql),
+        "nothing",
+        "exit status 0",
+        "ERROR: could not access status of transaction: another file of pg_commit_ts is missing",
+    )
+}
+
 fn known(rebuilt: &Rebuilt) -> u64 {
     rebuilt.from_file + rebuilt.from_copies + rebuilt.from_wal + rebuilt.from_rows
 }
@@ -136,13 +163,22 @@ fn loss(path: &str, rebuilt: &Rebuilt, namer: &Namer) -> Vec<DataLoss> {
         let of = format!("{}, by transactions that only {path} knew", title(relation, namer));
         for (unit, count) in [(Unit::Rows, unsure.not_seen), (Unit::SeenAgain, unsure.seen_again)] {
             if count > 0 {
-                all.push(DataLoss { unit, count: Some(count), of: of.clone() });
+                all.push(DataLoss { unit, count: Count::exactly(count), of: of.clone() });
             }
         }
     }
+    if rebuilt.lost_timestamps > 0 {
+        let of =
+            format!("{path}: pg_xact_commit_timestamp is NULL for these transactions; no row hangs on them");
+        all.push(DataLoss {
+            unit: Unit::CommitTimestamps,
+            count: Count::exactly(rebuilt.lost_timestamps),
+            of,
+        });
+    }
     if rebuilt.bad_pages > 0 || !rebuilt.unreadable.is_empty() {
         let of = format!("pages that cannot be read, by transactions that only {path} knew");
-        all.push(DataLoss { unit: Unit::Rows, count: None, of });
+        all.push(DataLoss { unit: Unit::Rows, count: Count::UNKNOWN, of });
     }
     all
 }

@@ -1,4 +1,4 @@
-//! A lost file of pg_xact or pg_multixact made again of what is still known.
+//! A lost file of pg_xact, pg_multixact or pg_commit_ts made again of what is still known.
 //!
 //! ```text
 //! source                    pg_xact                              pg_multixact
@@ -8,9 +8,12 @@
 //! hint bits of rows         the xmin or xmax that they tell of
 //! ```
 //!
+//! pg_commit_ts is made of the first three: no row hangs on it.
+//!
 //! A transaction that began in WAL that is whole to its end, and that has no end there, did not commit: 0 is right for
 //! it. Of the others, those matter that row versions hang on: no hint bit says it. These are counted.
 
+mod commit_ts;
 mod multixact;
 mod rows;
 mod xact;
@@ -67,6 +70,8 @@ pub struct Rebuilt {
     pub from_rows: u64,
     /// Entries about which nothing is known.
     pub unknown: u64,
+    /// Of these, times at which transactions committed.
+    pub lost_timestamps: u64,
     /// What hangs on these, by the first segment of the relation.
     pub relations: BTreeMap<PathBuf, Unsure>,
     /// Pages of tables that could not be read.
@@ -95,18 +100,27 @@ impl Rebuilt {
 
     /// Does nothing that is stored hang on what is not known?
     pub fn is_enough(&self) -> bool {
-        self.unsure() == Unsure::default() && self.bad_pages == 0 && self.unreadable.is_empty()
+        self.lost_timestamps == 0
+            && self.unsure() == Unsure::default()
+            && self.bad_pages == 0
+            && self.unreadable.is_empty()
     }
 }
 
-/// Makes it. Reads all tables and all WAL.
+/// Makes it. Reads all WAL and, but for pg_commit_ts, all tables.
 pub fn rebuild(input: &RebuildInput) -> Option<Rebuilt> {
     let mut rebuilt = Rebuilt::default();
-    let rows = input.rows(&mut rebuilt);
     match input.slru {
-        Slru::Xact => xact::rebuild(input, &rows, &mut rebuilt),
-        Slru::MultiXactOffset | Slru::MultiXactMember => multixact::rebuild(input, &rows, &mut rebuilt),
-        Slru::Subtrans | Slru::CommitTs => return None,
+        Slru::Xact => {
+            let rows = input.rows(&mut rebuilt);
+            xact::rebuild(input, &rows, &mut rebuilt);
+        }
+        Slru::MultiXactOffset | Slru::MultiXactMember => {
+            let rows = input.rows(&mut rebuilt);
+            multixact::rebuild(input, &rows, &mut rebuilt);
+        }
+        Slru::CommitTs => commit_ts::rebuild(input, &mut rebuilt),
+        Slru::Subtrans => return None,
     }
     Some(rebuilt)
 }
