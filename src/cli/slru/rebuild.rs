@@ -53,8 +53,14 @@ impl Options {
                 "\"{name}\" is no file of pg_xact, pg_multixact or pg_commit_ts"
             )));
         };
+        if slru == Slru::Subtrans {
+            return Err(Failure::Usage(format!("{} is made anew by a start", slru.directory())));
+        }
         let Some((control, range)) = cluster.control().zip(cluster.range(slru)) else {
-            let why = "without pg_control nobody knows which numbers it must have";
+            let why = match cluster.control() {
+                Some(_) => "pg_control names no numbers that it must have",
+                None => "without pg_control nobody knows which numbers it must have",
+            };
             coverage.fail(root, why);
             return Ok(Some((section(&Rebuilt::default()), why.to_owned())));
         };
@@ -71,9 +77,7 @@ impl Options {
             copies: &self.backup,
             threads,
         };
-        let Some(rebuilt) = rebuild(&input) else {
-            return Err(Failure::Usage(format!("{} is made anew by a start", slru.directory())));
-        };
+        let rebuilt = rebuild(&input);
         for (path, why) in &rebuilt.unreadable {
             coverage.fail(path, why.clone());
         }
@@ -117,9 +121,13 @@ fn verdict(name: &str, target: &Path, rebuilt: &Rebuilt) -> String {
         );
     }
     match rebuilt.is_enough() {
-        true => format!(
-            "{name} was made again and written to {shown}: no row hangs on anything that is not known"
-        ),
+        true => {
+            let why = match name.starts_with(Slru::CommitTs.directory()) {
+                true => "the time of every transaction that committed is known",
+                false => "no row hangs on anything that is not known",
+            };
+            format!("{name} was made again and written to {shown}: {why}")
+        }
         false => format!(
             "{name} was written to {shown} as far as it is known: {} row versions will not be seen, {} deleted or updated ones will be seen again",
             rebuilt.unsure().not_seen,

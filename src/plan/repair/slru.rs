@@ -55,8 +55,7 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
             copies: &copies,
             threads: site.ground.threads,
         };
-        let Some(rebuilt) = rebuild(&input) else { return Vec::new() };
-        all.push((cluster.lookup.layout(*slru).path(segment), rebuilt));
+        all.push((cluster.lookup.layout(*slru).path(segment), rebuild(&input)));
     }
     let rules = Rules::new(site.ground.cluster(), &Target::Cluster(root.to_owned()));
     let namer = Namer::new(&cluster, &rules);
