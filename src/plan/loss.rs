@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use crate::format::control::Detected;
 use crate::format::timeline_history::Span;
+use crate::pg::relation::RelFileLocator;
 use crate::pg::{Lsn, SegNo, TimelineId, WalFileName, WalSegSize};
 use crate::scan::wal_archive::{Depth, scan};
-use crate::scan::wal_find::{Ending, Totals, files_to, totals};
+use crate::scan::wal_find::{Ending, Rows, Totals, files_to, totals};
 use crate::scan::wal_picture::{Picture, picture};
 use crate::scan::wal_units::{SegmentContent, SegmentSource, WalFiles};
 use crate::scan::wal_walk::WalKind;
@@ -31,6 +32,8 @@ pub struct Loss {
     pub open_end: Option<String>,
     /// The WAL files that are missing right behind the end, the first few, while there are later ones.
     pub missing: Vec<String>,
+    /// Rows that these commits changed, by relation.
+    pub rows: BTreeMap<RelFileLocator, Rows>,
     /// Data that are given up.
     pub data: Vec<DataLoss>,
 }
@@ -166,6 +169,8 @@ impl Loss {
             between,
             open_end: self.open_end.or(other.open_end),
             missing: if self.missing.is_empty() { other.missing } else { self.missing },
+            // Nobody takes single relations from two nodes.
+            rows: BTreeMap::new(),
             data: self.data.into_iter().chain(other.data).collect(),
         }
     }
@@ -293,6 +298,7 @@ impl KnownWal {
             between: totals.first.zip(totals.last),
             open_end,
             missing,
+            rows: totals.rows,
             data: Vec::new(),
         }
     }

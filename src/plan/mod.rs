@@ -6,6 +6,7 @@ pub mod control;
 pub mod damage;
 pub mod loss;
 pub mod nodes;
+pub mod relation;
 pub mod repair;
 pub mod reset;
 pub mod restore;

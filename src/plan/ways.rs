@@ -36,6 +36,8 @@ pub enum Kind {
     Rebuild,
     /// Restore a backup and replay the archive.
     Restore,
+    /// Restore a backup beside it, and take the damaged tables from there.
+    RestoreRelation,
     /// Make a pg_control of what the WAL proves, and start.
     RebuildControl,
     /// Put sound content in the place of what is damaged, and start.
@@ -57,6 +59,7 @@ impl Kind {
             Kind::BringWal => "bring_wal",
             Kind::KeepNode => "keep_node",
             Kind::Restore => "restore",
+            Kind::RestoreRelation => "restore_relation",
             Kind::Rebuild => "rebuild",
             Kind::Repair => "repair",
             Kind::Salvage => "salvage",

@@ -6,6 +6,7 @@ use super::{Arguments, Found};
 use crate::cli::Failure;
 use crate::plan::backup::Backup;
 use crate::plan::loss::KnownWal;
+use crate::plan::relation;
 use crate::plan::ways::{Candidate, Kind, missing_empty_directories, way};
 use crate::scan::page_rules::Cluster;
 use crate::scan::recovery::{Start, WalPlace};
@@ -13,7 +14,12 @@ use crate::scan::recovery::{Start, WalPlace};
 impl Arguments {
     pub(super) fn play(&self, candidates: Vec<Candidate>, known: &KnownWal, found: &mut Found) {
         for candidate in candidates {
+            let (root, is_newest) = (candidate.root.clone(), candidate.start.target.is_none());
             let way = way(candidate, known, &found.ground);
+            let is_other = Some(root.as_path()) != found.ground.root();
+            if way.kind == Kind::Restore && is_newest && is_other {
+                found.ways.extend(relation::way(&way, &root, &found.ground));
+            }
             let prediction = way.prediction.iter();
             for error in prediction.clone().flat_map(|prediction| &prediction.unreadable) {
                 found.coverage.fail(&error.path, error.to_string());
