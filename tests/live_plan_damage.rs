@@ -159,6 +159,8 @@ fn live_damaged_data_are_repaired() {
         missing_files(&truth);
         large_values_are_given_up(&truth);
         pg_xact_is_made_again(&truth);
+        definitions_hang_on_pg_xact(&truth);
+        line_pointers_are_broken(&truth);
         pg_multixact_is_made_again(&truth);
     }
 }
@@ -320,6 +322,65 @@ fn pg_xact_is_made_again(truth: &Truth) {
     assert_eq!(world.server.sql(world.client, &running, "select count(*) from unread").trim(), "0");
     assert_eq!(world.server.sql(world.client, &running, ALL).trim(), truth.rows);
     truth.clean(&at, &running, "pg_xact without WAL");
+}
+
+/// Tables of which only pg_xact knows that they were made, or dropped.
+fn definitions_hang_on_pg_xact(truth: &Truth) {
+    let world = &truth.world;
+    let at = world.copy("defined");
+    append(&at.join("primary/postgresql.conf"), &format!("unix_socket_directories = '{}'\n", at.display()));
+    world.server.start(&at, "primary");
+    let sql = |sql: &str| world.server.sql(world.client, &at, sql);
+    sql("create table dropped as select generate_series(1, 9) i");
+    sql("vacuum freeze");
+    // Nobody has read its row in pg_class, but the one that it made.
+    sql("begin; create table hidden (i int); insert into hidden select generate_series(1, 13); commit");
+    sql("drop table dropped");
+    for _ in 0..4 {
+        sql("select pg_switch_wal()");
+        sql("checkpoint");
+    }
+    world.server.stop(&at, "primary", "fast");
+    shell(&at, "rm -rf archive");
+    fs::remove_file(at.join("primary/pg_xact/0000")).unwrap();
+    let plan = world.plan(&at, &["--pgdata", "primary"]);
+    let option = &plan["options"][0];
+    assert_eq!((kind(&plan), &option["lost_rows"]), ("salvage", &Value::from(13)), "{plan:#}");
+    let said = option["lost_data"].as_str().unwrap();
+    assert!(said.contains("system catalog pg_catalog.pg_class") && said.contains("hidden"), "{plan:#}");
+    assert!(option["lost_catalog_rows"].as_u64().unwrap() > 0, "{plan:#}");
+    let running = world.carry_out(&at, &plan, "definitions");
+    let left = world.server.sql(
+        world.client,
+        &running,
+        "select to_regclass('hidden') is null, to_regclass('dropped') is null, (select count(*) from t)",
+    );
+    assert_eq!(left.trim(), format!("t|t|{}", world.rows), "{plan:#}");
+    truth.clean(&at, &running, "definitions");
+}
+
+/// Rows that no line pointer leads to are counted from both sides.
+fn line_pointers_are_broken(truth: &Truth) {
+    let world = &truth.world;
+    for (what, from, count) in [("some line pointers", 3, 4), ("all line pointers", 0, 60)] {
+        let at = world.copy("pointers");
+        let mut file = fs::OpenOptions::new().write(true).open(primary(&at, &truth.table)).unwrap();
+        file.seek(SeekFrom::Start(4 * 8192 + 24 + from * 4)).unwrap();
+        file.write_all(&[0xFF; 4].repeat(count)[..]).unwrap();
+        shell(&at, "rm -rf archive");
+        let plan = world.plan(&at, &["--pgdata", "primary", "--pages"]);
+        assert_eq!(kind(&plan), "salvage", "{plan:#}");
+        let option = &plan["options"][0];
+        let running = world.carry_out(&at, &plan, what);
+        let left: u64 =
+            world.server.sql(world.client, &running, "select count(*) from t").trim().parse().unwrap();
+        let lost = world.rows - left;
+        let bound = |name: &str| option["lost_rows"].as_u64().or(option[name].as_u64()).unwrap();
+        let (least, most) = (bound("lost_rows_at_least"), bound("lost_rows_at_most"));
+        assert!((least..=most).contains(&lost) && lost > 0, "{what}: {lost} rows: {plan:#}");
+        println!("{what}: {lost} rows lost, {least} to {most} said");
+        truth.clean(&at, &running, what);
+    }
 }
 
 fn pg_multixact_is_made_again(truth: &Truth) {

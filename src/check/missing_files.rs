@@ -37,6 +37,10 @@ pub fn check_missing_files(
             if matches!(path.try_exists(), Ok(true)) {
                 continue;
             }
+            if relation.maybe_dropped {
+                coverage.skip(&path, "whether the relation was dropped cannot be looked up");
+                continue;
+            }
             let below = path.strip_prefix(root.root()).unwrap_or(&path).display().to_string();
             let headline = format!("could not open file \"{below}\": No such file or directory");
             let finding = Finding::new(dir::RELATION_MISSING, Place::path(&path), headline);

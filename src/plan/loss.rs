@@ -49,6 +49,8 @@ pub enum Unit {
     SeenAgain,
     /// Rows of system catalogs: definitions, comments and the like.
     Entries,
+    /// The same that were deleted or updated and are seen again.
+    EntriesAgain,
     /// Times at which transactions committed.
     CommitTimestamps,
 }
@@ -63,6 +65,8 @@ impl Unit {
             (Unit::Values, _) => "values",
             (Unit::Entries, 1) => "catalog row",
             (Unit::Entries, _) => "catalog rows",
+            (Unit::EntriesAgain, 1) => "deleted or updated catalog row that is seen again",
+            (Unit::EntriesAgain, _) => "deleted or updated catalog rows that are seen again",
             (Unit::CommitTimestamps, 1) => "commit timestamp",
             (Unit::CommitTimestamps, _) => "commit timestamps",
             (Unit::SeenAgain, 1) => "deleted or updated row that is seen again",

@@ -10,7 +10,7 @@
 
 mod index_columns;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,6 +51,8 @@ pub struct Relation {
     pub index: Option<PgIndex>,
     /// A table: its indexes.
     pub indexes: Vec<Oid>,
+    /// Its row was deleted, and whether that committed cannot be looked up.
+    pub maybe_dropped: bool,
 }
 
 /// Blocks of a catalog's file that are not read from it: the file whose block of the same number stands in for each;
@@ -62,6 +64,10 @@ struct RowHead {
     /// Up to 11.
     oid: Option<Oid>,
     last_is_null: bool,
+    /// Who inserted it, where no hint bit tells whether that committed.
+    unsure_xmin: Option<u32>,
+    /// Somebody deleted it, and nobody knows whether that committed.
+    unsure_xmax: bool,
 }
 
 /// The relations of one database.
@@ -230,6 +236,22 @@ impl<'a> Catalogs<'a> {
         numbers
     }
 
+    /// Relations that one of these transactions made, or gave a new file, and of which nobody else knows that it committed.
+    pub fn made_by(&self, database: &Database, xids: &BTreeSet<u32>) -> Vec<PgClass> {
+        let (mut found, mut before) = (Vec::new(), BTreeSet::new());
+        self.rows(&self.catalog_file(database, PG_CLASS), &mut Vec::new(), |reader, head| {
+            let class = PgClass::read(reader, self.major, head.oid)?;
+            if head.unsure_xmin.is_some_and(|xid| xids.contains(&xid)) {
+                found.push(class);
+            } else {
+                before.insert((class.oid, class.relfilenode));
+            }
+            Ok(())
+        });
+        found.retain(|class| !before.contains(&(class.oid, class.relfilenode)));
+        found
+    }
+
     fn relmap(&self, directory: &Path, problems: &mut Vec<Error>) -> Option<RelMapFile> {
         let path = directory.join(RELMAPPER_FILENAME);
         let (bytes, _) =
@@ -260,8 +282,14 @@ impl<'a> Catalogs<'a> {
                 if filenode != 0 && !class.relisshared {
                     database.files.insert((class.reltablespace, filenode), class.oid);
                 }
-                let relation =
-                    Relation { class, filenode, attributes: Vec::new(), index: None, indexes: Vec::new() };
+                let relation = Relation {
+                    class,
+                    filenode,
+                    attributes: Vec::new(),
+                    index: None,
+                    indexes: Vec::new(),
+                    maybe_dropped: head.unsure_xmax,
+                };
                 database.relations.insert(relation.class.oid, relation);
                 Ok(())
             });
@@ -417,13 +445,29 @@ impl<'a> Catalogs<'a> {
                 let oid = tuple.has_oid(self.major).then(|| start.checked_sub(4)).flatten();
                 let oid = oid.and_then(|at| u32_at(bytes, at, "oid", self.abi).ok());
                 let columns = bytes.get(start..).unwrap_or_default();
-                let head = RowHead { oid, last_is_null: tuple.last_is_null(bytes) };
+                let is_sure = tuple.xmin_is_frozen() || tuple.has(HEAP_XMIN_COMMITTED);
+                let unsure_xmin = (!is_sure).then_some(tuple.t_xmin);
+                let head = RowHead {
+                    oid,
+                    last_is_null: tuple.last_is_null(bytes),
+                    unsure_xmin,
+                    unsure_xmax: self.is_unsure_of_xmax(&tuple),
+                };
                 broken += u64::from(row(&mut Reader::quick(columns, self.abi), &head).is_err());
             }
         }
         if broken > 0 {
             problems.push(invalid(path, &format!("{broken} pages or rows cannot be read")));
         }
+    }
+
+    fn is_unsure_of_xmax(&self, tuple: &HeapTupleHeader) -> bool {
+        let is_told =
+            tuple.has(HEAP_XMAX_INVALID) || tuple.has(HEAP_XMAX_COMMITTED) || tuple.xmax_only_locks();
+        !is_told
+            && !tuple.has(HEAP_XMAX_IS_MULTI)
+            && is_normal(tuple.t_xmax)
+            && self.lookup.status(tuple.t_xmax).is_err()
     }
 
     /// Would a new transaction see it? What cannot be looked up counts as it does for most rows.

@@ -1,18 +1,22 @@
 //! Lost files of pg_xact, pg_multixact and pg_commit_ts are made again of what is left of them, of backups, of the WAL and of hint bits.
 //! Nothing is lost where no row hangs on what is not known then.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::super::Step;
-use super::super::damage::{Namer, Owner, Thing, What};
+use super::super::damage::{Namer, Owner, Thing, What, identifier};
 use super::super::loss::{Count, DataLoss, Unit};
 use super::super::restore::beside;
 use super::super::shell::path as quoted_path;
 use super::super::ways::Kind;
+use super::catalog::{count_rows, forget};
 use super::{Remedy, Site};
 use crate::check::slru_cluster::SlruCluster;
 use crate::format::slru::Slru;
 use crate::pg::relation::RelPath;
+use crate::scan::block_rows::RowReader;
+use crate::scan::catalog::Catalogs;
 use crate::scan::cluster::Target;
 use crate::scan::page_rules::{Cluster, Rules};
 use crate::scan::slru::NeededPages;
@@ -59,9 +63,18 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
     }
     let rules = Rules::new(site.ground.cluster(), &Target::Cluster(root.to_owned()));
     let namer = Namer::new(&cluster, &rules);
-    // Without rows of its catalogs nobody knows what a database is.
-    let is_catalog = |relation: &PathBuf| owner(relation, &namer).is_none_or(|owner| owner.is_catalog());
-    if all.iter().flat_map(|(_, rebuilt)| rebuilt.relations.keys()).any(is_catalog) {
+    let mut databases = BTreeSet::new();
+    for relation in all.iter().flat_map(|(_, rebuilt)| rebuilt.relations.keys()) {
+        // Whole databases and roles would not be there, or what nobody knows.
+        match owner(relation, &namer) {
+            Some(owner) if owner.is_shared && owner.is_catalog() => return Vec::new(),
+            Some(owner) if is_catalog(&owner) => databases.extend([owner.database]),
+            Some(_) => {}
+            None => return Vec::new(),
+        }
+    }
+    // Only a copy is changed for their sake.
+    if !databases.is_empty() && !site.is_copy {
         return Vec::new();
     }
     let is_enough = all.iter().all(|(_, rebuilt)| rebuilt.is_enough());
@@ -76,7 +89,9 @@ fn remedies(thing: &Thing, site: &Site) -> Vec<Remedy> {
     for (path, rebuilt) in &all {
         remedy.stopped.push(step(path, rebuilt, site));
         remedy.loss.extend(loss(path, rebuilt, &namer));
+        remedy.loss.extend(tables(path, rebuilt, &cluster, &rules));
     }
+    remedy.running.extend(databases.iter().map(|database| forget(database, site)));
     vec![remedy]
 }
 
@@ -160,7 +175,12 @@ fn loss(path: &str, rebuilt: &Rebuilt, namer: &Namer) -> Vec<DataLoss> {
     let mut all = Vec::new();
     for (relation, unsure) in &rebuilt.relations {
         let of = format!("{}, by transactions that only {path} knew", title(relation, namer));
-        for (unit, count) in [(Unit::Rows, unsure.not_seen), (Unit::SeenAgain, unsure.seen_again)] {
+        let is_catalog = owner(relation, namer).is_some_and(|owner| is_catalog(&owner));
+        let (rows, again) = match is_catalog {
+            true => (Unit::Entries, Unit::EntriesAgain),
+            false => (Unit::Rows, Unit::SeenAgain),
+        };
+        for (unit, count) in [(rows, unsure.not_seen), (again, unsure.seen_again)] {
             if count > 0 {
                 all.push(DataLoss { unit, count: Count::exactly(count), of: of.clone() });
             }
@@ -180,6 +200,54 @@ fn loss(path: &str, rebuilt: &Rebuilt, namer: &Namer) -> Vec<DataLoss> {
         all.push(DataLoss { unit: Unit::Rows, count: Count::UNKNOWN, of });
     }
     all
+}
+
+/// Tables that were made or altered by such transactions: without their definition none of their rows is seen.
+fn tables(path: &str, rebuilt: &Rebuilt, cluster: &SlruCluster, rules: &Rules) -> Vec<DataLoss> {
+    if rebuilt.doubtful.is_empty() {
+        return Vec::new();
+    }
+    let directory = &cluster.cluster.directory;
+    let of_pages = (rules.major, rules.abi);
+    let catalogs = Catalogs::new(directory, of_pages, rules.geometry, &cluster.lookup, cluster.control());
+    let reader = RowReader {
+        major: rules.major,
+        abi: rules.abi,
+        lookup: Some(&cluster.lookup),
+        control: cluster.control(),
+        table: None,
+    };
+    let entries = std::fs::read_dir(directory.join("base")).into_iter().flatten().flatten();
+    let mut homes: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    homes.sort();
+    let mut all = Vec::new();
+    for home in homes {
+        let database = catalogs.of_directory(&home);
+        for class in catalogs.made_by(&database, &rebuilt.doubtful) {
+            let relation = database.relation(class.oid).filter(|_| matches!(class.relkind, b'r' | b'm'));
+            let Some(file) = relation.and_then(|relation| catalogs.path(&database, relation)) else {
+                continue;
+            };
+            // What hangs on these transactions itself is counted with the others.
+            let counted = rebuilt.relations.get(&file).map_or(0, |unsure| unsure.not_seen);
+            let rows = count_rows(&file, rules.geometry, &reader).unwrap_or(Count::UNKNOWN);
+            let least = rows.least;
+            let most = rows.most.map(|most| most.saturating_sub(counted));
+            let of = format!(
+                "table {}, whose definition only {path} knew to be committed",
+                identifier(&class.relname)
+            );
+            if most != Some(0) {
+                all.push(DataLoss { unit: Unit::Rows, count: Count { least, most }, of });
+            }
+        }
+    }
+    all
+}
+
+/// A system catalog, its index or what has its large values.
+fn is_catalog(owner: &Owner) -> bool {
+    owner.is_catalog() || owner.table.as_ref().is_some_and(|table| table.is_catalog())
 }
 
 fn owner(relation: &Path, namer: &Namer) -> Option<Owner> {

@@ -18,7 +18,7 @@ mod multixact;
 mod rows;
 mod xact;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::cluster::{ClusterWalk, Target};
@@ -72,6 +72,8 @@ pub struct Rebuilt {
     pub unknown: u64,
     /// Of these, times at which transactions committed.
     pub lost_timestamps: u64,
+    /// Of these, transactions on which row versions hang.
+    pub doubtful: BTreeSet<u32>,
     /// What hangs on these, by the first segment of the relation.
     pub relations: BTreeMap<PathBuf, Unsure>,
     /// Pages of tables that could not be read.

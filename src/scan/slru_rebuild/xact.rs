@@ -108,7 +108,8 @@ pub(super) fn rebuild(input: &RebuildInput, rows: &Rows, rebuilt: &mut Rebuilt) 
     };
     rebuilt.unknown = xids().filter(|xid| !is_known(*xid)).count() as u64;
     for (relation, hanging) in &rows.hanging {
-        for (_, count) in hanging.iter().filter(|(xid, _)| !is_known(**xid)) {
+        for (xid, count) in hanging.iter().filter(|(xid, _)| !is_known(**xid)) {
+            rebuilt.doubtful.insert(*xid);
             let unsure = rebuilt.relations.entry(relation.clone()).or_default();
             unsure.not_seen += count.inserted;
             unsure.seen_again += count.deleted;

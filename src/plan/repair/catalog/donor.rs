@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::format::page::{PageHeaderData, PageKind};
+use super::count::heap_header;
 use crate::pg::{BlockNumber, ItemPointer, Oid};
 use crate::scan::block_rows::RowReader;
 use crate::scan::catalog::{Catalogs, Database};
@@ -64,20 +64,12 @@ impl Reader<'_> {
             if fork.read(block, &mut page).is_err() {
                 continue;
             }
-            let Some(header) = self.heap(&page) else { continue };
+            let Some(header) = heap_header(&page, self.geometry.page_size, &self.rows) else { continue };
             let rows = self.rows.page(&page, &header, block).rows;
             let seen = rows.iter().filter(|row| row.visible != Some(false));
             found.extend(seen.map(|row| ItemPointer { block, offset: row.root.unwrap_or(row.item) }));
         }
         found
-    }
-
-    /// The header of a page of a table.
-    pub(super) fn heap(&self, page: &[u8]) -> Option<PageHeaderData> {
-        let abi = self.rows.abi;
-        let header = PageHeaderData::read(page, abi).ok()?;
-        let is_sane = !header.is_new() && header.is_sane(self.geometry.page_size, abi);
-        (is_sane && PageKind::of(page, &header, abi) == Some(PageKind::Heap)).then_some(header)
     }
 
     /// What is to be done with lost blocks; none of `blocks`: the file is lost.

@@ -4,6 +4,7 @@
 //! that every database has as initdb wrote them come from another database, rows of pg_class from its indexes and what other
 //! catalogs say. What is left without a definition is given up, and named, before the rest is dumped.
 
+mod count;
 mod donor;
 mod rest;
 mod sql;
@@ -25,6 +26,7 @@ use crate::pg::{BlockNumber, Major};
 use crate::scan::block_rows::RowReader;
 use crate::scan::catalog::Catalogs;
 use crate::scan::page_rules::Cluster;
+pub(super) use count::count_rows;
 use donor::Reader;
 use rest::{Damaged, EXPENDABLE, Rest, rest};
 
@@ -209,6 +211,17 @@ fn mend(rest: &Rest, site: &Site) -> Step {
         "the catalogs of the copy only; a NOTICE names everything that is given up",
         "DO",
         "a NOTICE names a table that is not on the list of what is lost",
+    )
+}
+
+/// For catalogs as they were before transactions that count as rolled back: files of dropped tables are gone.
+pub(super) fn forget(database: &str, site: &Site) -> Step {
+    Step::new(
+        format!("In database {database} forget dropped tables that are seen again: their files are gone"),
+        site.script(database, sql::FORGET),
+        "the catalogs of the copy only; a NOTICE names everything that is given up",
+        "DO",
+        "a NOTICE names a table that nobody dropped",
     )
 }
 

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::super::super::damage::{DamagedFork, Owner, identifier};
 use super::super::super::loss::Count;
+use super::count::count_rows;
 use super::donor::{Lost, Place, Reader};
 use super::sql::PUTS_BACK;
 use crate::format::catalog::{FIRST_NORMAL_OBJECT_ID, PG_CLASS};
 use crate::format::reader::Data;
 use crate::pg::{ItemPointer, Oid};
 use crate::scan::catalog::{Catalogs, Database, StandIns};
-use crate::scan::fork::Fork;
 
 /// The indexes of pg_class: by oid, by name and schema, by tablespace and file.
 const PG_CLASS_OID_INDEX: Oid = 2662;
@@ -243,35 +243,7 @@ impl Here<'_> {
         }
     }
 
-    /// Those that a new transaction sees; none: it is no file of a table.
     fn rows(&self, path: Option<PathBuf>) -> Option<Count> {
-        let fork = Fork::open(&path?, self.plain.geometry).ok()?;
-        let mut page = vec![0; fork.page_size()];
-        let mut counts = Vec::new();
-        for block in 0..fork.blocks() {
-            if fork.read(block, &mut page).is_err() {
-                counts.push(Count::UNKNOWN);
-                continue;
-            }
-            if page.iter().all(|byte| *byte == 0) {
-                continue;
-            }
-            let Some(header) = self.plain.heap(&page) else {
-                // An index or a sequence, or a bad page of a table.
-                if block == 0 {
-                    return None;
-                }
-                counts.push(Count::UNKNOWN);
-                continue;
-            };
-            let rows = self.plain.rows.page(&page, &header, block);
-            let seen = |visible: &dyn Fn(Option<bool>) -> bool| {
-                rows.rows.iter().filter(|row| visible(row.visible)).count() as u64
-            };
-            let least = seen(&|visible| visible == Some(true));
-            let most = seen(&|visible| visible != Some(false)) + rows.broken.len() as u64;
-            counts.push(Count { least, most: Some(most) });
-        }
-        Some(counts.into_iter().sum())
+        count_rows(&path?, self.plain.geometry, &self.plain.rows)
     }
 }

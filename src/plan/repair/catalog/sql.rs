@@ -22,13 +22,14 @@ FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, number), pg_
 WHERE a.attrelid = i.indrelid AND a.attnum = k.attnum
 AND NOT EXISTS (SELECT FROM pg_attribute o WHERE o.attrelid = i.indexrelid AND o.attnum = k.number);";
 
-/// What refers to something that is not there would end every dump.
-const FORGET: &str = "\
+/// What refers to something that is not there would end every dump; so would a table without a file.
+pub(super) const FORGET: &str = "\
 DO $do$ DECLARE more boolean := true; n bigint; r record; BEGIN
 WHILE more LOOP
 more := false;
 FOR r IN SELECT c.oid, c.relname FROM pg_class c
 WHERE c.relnatts <> (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)
+OR c.relkind IN ('r', 'm', 't', 'S', 'i') AND (pg_stat_file(pg_relation_filepath(c.oid), true)).size IS NULL
 OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.atttypid <> 0 AND a.atttypid NOT IN (SELECT oid FROM pg_type))
 OR c.relkind IN ('v', 'm') AND NOT EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid)
 OR c.relkind IN ('i', 'I') AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = c.oid) LOOP
