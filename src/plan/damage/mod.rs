@@ -271,7 +271,19 @@ fn leave_out_consequences(things: &mut Vec<Thing>) {
             _ => None,
         })
         .collect();
+    // By rows of a damaged catalog every relation of its database is judged wrongly.
+    let misjudged: BTreeSet<Oid> = things
+        .iter()
+        .filter_map(|thing| match &thing.what {
+            What::Fork(fork) if has_bad_pages(fork) => {
+                let owner = fork.owner.as_ref()?;
+                (owner.is_catalog() && owner.kind == b'r').then_some(fork.path.database)
+            }
+            _ => None,
+        })
+        .collect();
     things.retain(|thing| match &thing.what {
+        What::Fork(fork) if !has_bad_pages(fork) && misjudged.contains(&fork.path.database) => false,
         What::Fork(fork) if !has_bad_pages(fork) && fork.path.name.fork == ForkNumber::Main => {
             let follows = fork.owner.as_ref().is_some_and(|owner| match owner.kind {
                 // Its entries lead to rows that cannot be read, or are read wrongly.
