@@ -162,7 +162,7 @@ fn look_up(site: &Site) -> Step {
         site.sql("postgres", sql),
         "nothing",
         "exit status 0",
-        "ERROR: could not access status of transaction: another file of pg_commit_ts is missing",
+        "ERROR: another file of pg_commit_ts is missing or damaged",
     )
 }
 
