@@ -302,7 +302,7 @@ impl KnownWal {
             between: totals.first.zip(totals.last),
             open_end,
             missing,
-            rows: totals.rows,
+            rows: totals.rows.clone(),
             data: Vec::new(),
         }
     }
