@@ -24,7 +24,10 @@ impl Arguments {
             for error in prediction.clone().flat_map(|prediction| &prediction.unreadable) {
                 found.coverage.fail(&error.path, error.to_string());
             }
-            found.coverage.bytes += prediction.map(|prediction| prediction.bytes).sum::<u64>();
+            for prediction in prediction {
+                found.coverage.files += prediction.segments;
+                found.coverage.bytes += prediction.bytes;
+            }
             let brings_nothing = way.kind == Kind::BringWal
                 && way.prediction.as_ref().is_none_or(|prediction| prediction.brought.is_empty());
             if !brings_nothing {
